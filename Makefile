@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tools are pinned here and run by `go run`, so that nobody who builds a Caddy
+# with Keytoll gets their dependencies.
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULN   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+FUZZTIME ?= 60s
+
+.PHONY: check lint fix test race fuzz bench build vuln secrets
+
+check: lint race ## all that must hold before a commit lands
+
+lint:
+	go vet ./...
+	go fix -diff ./...
+	$(GOLANGCI) run
+
+fix:
+	go fix ./...
+	$(GOLANGCI) fmt
+	$(GOLANGCI) run --fix
+
+test:
+	go test ./...
+
+race:
+	go test -race ./...
+
+# fuzz runs every fuzz target for FUZZTIME, one after the other.
+fuzz:
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6- | sort -u); do \
+			echo "fuzz $$dir $$target $(FUZZTIME)"; \
+			go test $$dir -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+# bench prints the cost of each step of a decision.
+bench:
+	go test ./plugin/... -run '^$$' -bench . -benchmem
+
+build:
+	go build -o bin/caddy ./examples/caddy
+
+vuln:
+	$(GOVULN) ./...
+
+# image runs the steps of xcaddy.Dockerfile that need no container engine.
+.PHONY: image
+image:
+	sh examples/container/steps.sh
