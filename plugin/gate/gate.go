@@ -76,6 +76,11 @@ type Call struct {
 // cannot be decided. t is overwritten, also on a refusal, with what is known.
 func (g *Gate) Admit(ctx context.Context, c *Call, t *Ticket) (*Refusal, error) { panic("stub") }
 
+// Identify finds the key of a call and fills t.Key, t.Customer and t.Plan, with
+// the same refusals as Admit up to the customer's subscription, which is not
+// asked. It spends and counts nothing but bad attempts, and t is not to be settled.
+func (g *Gate) Identify(ctx context.Context, c *Call, t *Ticket) (*Refusal, error) { panic("stub") }
+
 // A Ticket is one call that passes. It is not to be copied once admitted.
 type Ticket struct {
 	Key      *apikey.Key        // nil where none is known
@@ -101,6 +106,15 @@ func (t *Ticket) Settle(a Answer) { panic("stub") }
 
 // Release gives the concurrency slots back, once.
 func (t *Ticket) Release() { panic("stub") }
+
+// StillOpen reports whether the secret of an admitted call still opens its key:
+// long answers and streams ask every few seconds and end when it does not. It
+// costs next to nothing while nothing was written about the key. An error is a
+// fault: it is not known.
+func (t *Ticket) StillOpen(ctx context.Context) (bool, error) { panic("stub") }
+
+// Usage returns the units of Route.Unit that were settled: 0 before, and after a refund.
+func (t *Ticket) Usage() int64 { panic("stub") }
 
 // Outcome is "allowed", "upstream_error" or the code of a refusal.
 func (t *Ticket) Outcome() string { panic("stub") }
