@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"bufio"
+	"math/rand/v2"
+	"net/http"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// storm sends n requests from clients at once and counts the statuses.
+func (g *gateway) storm(clients, n int, request func(i int) (path, secret string)) map[int]int64 {
+	g.t.Helper()
+	var next atomic.Int64
+	var mu sync.Mutex
+	statuses := make(map[int]int64)
+	var wait sync.WaitGroup
+	for range clients {
+		wait.Go(func() {
+			mine := make(map[int]int64)
+			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+				path, secret := request(i)
+				mine[g.get(path, secret)]++
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for status, count := range mine {
+				statuses[status] += count
+			}
+		})
+	}
+	wait.Wait()
+	return statuses
+}
+
+func TestAQuotaOf1000Gives64ClientsExactly1000(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u, "default_plan free\nplan free {\n quota 1000/month\n }", "keytoll")
+	for range 2 {
+		key, secret := g.mint(object{"customer": "crowd@example.com", "plan": "free"})
+		statuses := g.storm(64, 5000, func(int) (string, string) { return "/", secret })
+		if statuses[200] != 1000 || statuses[429] != 4000 {
+			t.Errorf("statuses: got %v, want 1000 × 200 and 4000 × 429", statuses)
+		}
+		if got := u.count(key); got != 1000 {
+			t.Errorf("the upstream answered %d, want 1000", got)
+		}
+		if got := g.used(key); got != 1000 {
+			t.Errorf("usage shows %d, want 1000", got)
+		}
+	}
+}
+
+func TestTwoKeysShareAPooledQuotaOf500Exactly(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u, "default_plan team\nplan team {\n quota 500/month per customer\n }", "keytoll")
+	one, first := g.mint(object{"customer": "pool@example.com", "name": "one"})
+	two, second := g.mint(object{"customer": "pool@example.com", "name": "two"})
+	statuses := g.storm(32, 1500, func(i int) (string, string) {
+		if i%2 == 0 {
+			return "/", first
+		}
+		return "/", second
+	})
+	if statuses[200] != 500 || statuses[429] != 1000 {
+		t.Errorf("statuses: got %v, want 500 × 200 and 1000 × 429", statuses)
+	}
+	if got := u.count(one) + u.count(two); got != 500 {
+		t.Errorf("the upstream answered %d, want 500", got)
+	}
+	if got := g.used(one) + g.used(two); got != 500 {
+		t.Errorf("usage shows %d, want 500", got)
+	}
+}
+
+func TestARateOf100ASecondBurst10Holds(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u, "default_plan steady\nplan steady {\n rate 100/second burst 10\n }", "keytoll")
+	_, secret := g.mint(object{"customer": "steady@example.com"})
+	var admitted atomic.Int64
+	began := time.Now()
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			for time.Since(began) < 5*time.Second {
+				if g.get("/", secret) == 200 {
+					admitted.Add(1)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	elapsed := time.Since(began).Seconds()
+	if most := int64(10 + 100*elapsed); admitted.Load() > most {
+		t.Errorf("%d admitted in %.2f s, at most %d may be", admitted.Load(), elapsed, most)
+	}
+	if least := int64(97 * (10 + 100*5) / 100); admitted.Load() < least {
+		t.Errorf("%d admitted in 5 s, want at least %d", admitted.Load(), least)
+	}
+}
+
+func TestARefusalByOneRateLeavesTheOthersUntouched(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u, "default_plan two\nplan two {\n rate 3/hour\n rate 100/day\n quota 50/month\n }", "keytoll {\n headers standard\n }")
+	key, secret := g.mint(object{"customer": "two@example.com"})
+	for i := range 20 {
+		want := 200
+		if i >= 3 {
+			want = 429
+		}
+		if got := g.get("/", secret); got != want {
+			t.Fatalf("request %d: got %d, want %d", i+1, got, want)
+		}
+	}
+	res, err := g.send("/", secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := regexp.MustCompile(`^"hour";r=0;t=\d+, "day";r=97;t=\d+, "quota";r=47;t=\d+$`)
+	if got := res.Header.Get("RateLimit"); !fields.MatchString(got) {
+		t.Errorf("RateLimit: got %s, want %s", got, fields)
+	}
+	if got := g.used(key); got != 3 {
+		t.Errorf("usage shows %d, want 3", got)
+	}
+}
+
+func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
+	u := newUpstream(t)
+	reloads := 100
+	if testing.Short() || raced {
+		reloads = 25
+	}
+	options := "default_plan free\nplan free {\n quota 10M/month\n }"
+	g := start(t, u, options, "keytoll")
+	key, secret := g.mint(object{"customer": "reload@example.com"})
+	stop := make(chan struct{})
+	var mu sync.Mutex
+	statuses := make(map[int]int64)
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				status := g.get("/", secret)
+				mu.Lock()
+				statuses[status]++
+				mu.Unlock()
+			}
+		})
+	}
+	for range reloads {
+		// Every other configuration differs, and one in five is refused.
+		switch rand.IntN(5) {
+		case 0:
+			g.configure(u, "default_plan free\nplan free {\n quota 0/month\n }", "keytoll")
+			if out, err := g.reload(); err == nil {
+				t.Fatalf("a quota of 0 was taken: %s", out)
+			}
+			continue
+		case 1:
+			g.configure(u, options+"\nplan other {\n rate 5/second\n }", "keytoll")
+		default:
+			g.configure(u, options, "keytoll")
+		}
+		if out, err := g.reload(); err != nil {
+			t.Fatalf("reload: %v\n%s\n%s", err, out, g.log())
+		}
+	}
+	close(stop)
+	wait.Wait()
+	if len(statuses) != 1 || statuses[200] == 0 {
+		t.Errorf("statuses: got %v, want 200 alone", statuses)
+	}
+	if got, want := g.used(key), u.count(key); got != want {
+		t.Errorf("usage shows %d, the upstream answered %d", got, want)
+	}
+	g.stop()
+	g.run()
+	if got, want := g.used(key), u.count(key); got != want {
+		t.Errorf("after a restart usage shows %d, the upstream answered %d", got, want)
+	}
+}
+
+func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
+	u := newUpstream(t)
+	g := start(t, u, "default_plan free\nplan free {\n quota 100/month\n }", "keytoll")
+	key, secret := g.mint(object{"customer": "slow@example.com"})
+	req, err := http.NewRequest(http.MethodGet, g.url+"/slow?for=2s", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+secret)
+	res, err := g.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() {
+		t.Fatal("no first line")
+	}
+	go g.stop()
+	last := ""
+	for lines.Scan() {
+		if lines.Text() != "" {
+			last = lines.Text()
+		}
+	}
+	if lines.Err() != nil || last != "data: ended" {
+		t.Errorf("the answer ended with %q and %v, want its last line", last, lines.Err())
+	}
+	<-g.exited
+	g.run()
+	if got := g.used(key); got != 1 {
+		t.Errorf("usage shows %d after the restart, want 1", got)
+	}
+}
