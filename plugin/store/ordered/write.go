@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ordered
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/keytoll/keytoll/plugin/apikey"
+	"github.com/keytoll/keytoll/plugin/customer"
+	"github.com/keytoll/keytoll/plugin/plan"
+	"github.com/keytoll/keytoll/plugin/store"
+)
+
+// Write implements store.Directory.
+func (e *Engine) Write(ctx context.Context, m store.Mutations) (uint64, error) {
+	if err := checkMutations(m); err != nil {
+		return 0, err
+	}
+	e.writing.Lock()
+	defer e.writing.Unlock()
+	var w *write
+	err := e.update(ctx, func(tx Tx) error {
+		w = &write{tx: tx, m: m, counted: make(map[string]int64)}
+		return w.run()
+	})
+	if err != nil {
+		return 0, err
+	}
+	if w.changed {
+		e.watches.tell(w.change)
+	}
+	if w.unfinished {
+		// The write itself is durable. What is left is said in the tree, and
+		// is taken up again by the next such write or by Resume.
+		_ = e.Resume(ctx)
+	}
+	return w.change.Revision, nil
+}
+
+// checkMutations finds a programmer's mistakes before anything is written.
+func checkMutations(m store.Mutations) error {
+	for i := range m.Keys {
+		switch m.Keys[i].State {
+		case apikey.Active, apikey.Disabled, apikey.Revoked:
+		default:
+			return fmt.Errorf("key %s has no state %q", m.Keys[i].ID, m.Keys[i].State)
+		}
+		if m.Keys[i].ID == "" {
+			return errors.New("a key has no id")
+		}
+	}
+	for i := range m.Customers {
+		if m.Customers[i].ID == "" {
+			return errors.New("a customer has no id")
+		}
+	}
+	for i := range m.Plans {
+		if m.Plans[i].ID == "" {
+			return errors.New("a plan has no id")
+		}
+	}
+	return checkBatch(m.Records)
+}
+
+// write is one run of a Write's transaction.
+type write struct {
+	tx         Tx
+	m          store.Mutations
+	change     store.Change
+	changed    bool
+	unfinished bool // index entries are left to be moved
+	counted    map[string]int64
+
+	customers []customerWrite
+	keys      []keyWrite
+}
+
+type customerWrite struct {
+	old       *customer.Customer
+	next      customer.Customer
+	had, have []entry
+}
+
+type keyWrite struct {
+	old       *apikey.Key
+	next      apikey.Key
+	had, have []entry
+}
+
+func (w *write) run() error {
+	b := w.tx.Bucket(counts)
+	revision := asNumber(b.Get([]byte(revisionCount)))
+	w.changed = len(w.m.Customers)+len(w.m.Keys)+len(w.m.Plans)+len(w.m.DeletePlans) > 0
+	if w.changed {
+		revision++
+		if err := b.Put([]byte(revisionCount), number(revision)); err != nil {
+			return err
+		}
+	}
+	w.change.Revision = revision
+	for _, do := range []func() error{
+		w.readCustomers, w.readKeys, w.dropEntries,
+		w.putCustomers, w.putKeys, w.putPlans, w.deletePlans,
+		w.putCounts, w.checkMaxKeys,
+	} {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return commit(w.tx, w.m.Records)
+}
+
+// current reads the stored record a mutation names: nil for a new one.
+func current[T any](b Bucket, kind, id string, named uint64, revision func(*T) uint64) (*T, error) {
+	var old T
+	err := decode(b, kind, []byte(id), &old)
+	switch {
+	case errors.Is(err, store.ErrNotFound) && named == 0:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case named == 0:
+		return nil, &store.DuplicateError{Field: "id", ID: id}
+	case revision(&old) != named:
+		return nil, fmt.Errorf("%s %s: %w", kind, id, store.ErrConflict)
+	}
+	return &old, nil
+}
+
+func (w *write) readCustomers() error {
+	w.customers = make([]customerWrite, 0, len(w.m.Customers))
+	seen := make(map[string]bool, len(w.m.Customers))
+	for _, next := range w.m.Customers {
+		if seen[next.ID] {
+			return &store.DuplicateError{Field: "id", ID: next.ID}
+		}
+		seen[next.ID] = true
+		old, err := current(w.tx.Bucket(customers), customers, next.ID, next.Revision,
+			func(c *customer.Customer) uint64 { return c.Revision })
+		if err != nil {
+			return err
+		}
+		next.Revision = w.change.Revision
+		c := customerWrite{old: old, next: next, have: customerEntries(&next)}
+		if old != nil {
+			c.had = customerEntries(old)
+		} else {
+			w.counted[customersCount]++
+		}
+		w.customers = append(w.customers, c)
+		w.change.Customers = append(w.change.Customers, next.ID)
+	}
+	return nil
+}
+
+func (w *write) readKeys() error {
+	w.keys = make([]keyWrite, 0, len(w.m.Keys))
+	seen := make(map[string]bool, len(w.m.Keys))
+	for _, next := range w.m.Keys {
+		if seen[next.ID] {
+			return &store.DuplicateError{Field: "id", ID: next.ID}
+		}
+		seen[next.ID] = true
+		old, err := current(w.tx.Bucket(keys), keys, next.ID, next.Revision,
+			func(k *apikey.Key) uint64 { return k.Revision })
+		if err != nil {
+			return err
+		}
+		next.Revision = w.change.Revision
+		before, after, err := w.customerPlans(next.Customer)
+		if err != nil {
+			return err
+		}
+		k := keyWrite{old: old, next: next, have: keyEntries(&next, after)}
+		if old != nil {
+			if old.Customer != next.Customer {
+				return fmt.Errorf("key %s cannot change its customer", next.ID)
+			}
+			k.had = keyEntries(old, before)
+			w.counted[keysCount+string(old.State)]--
+		}
+		w.counted[keysCount+string(next.State)]++
+		w.keys = append(w.keys, k)
+		w.change.Keys = append(w.change.Keys, keyChange(old, &next))
+	}
+	return nil
+}
+
+// customerPlans returns the plan of a key's customer before and after this write.
+func (w *write) customerPlans(id string) (before, after string, err error) {
+	for i := range w.customers {
+		c := &w.customers[i]
+		if c.next.ID != id {
+			continue
+		}
+		if c.old != nil {
+			before = c.old.Plan
+		}
+		return before, c.next.Plan, nil
+	}
+	var c struct{ Plan string }
+	if err := decode(w.tx.Bucket(customers), customers, []byte(id), &c); err != nil {
+		return "", "", err
+	}
+	return c.Plan, c.Plan, nil
+}
+
+func keyChange(old, next *apikey.Key) store.KeyChange {
+	c := store.KeyChange{ID: next.ID, Customer: next.Customer}
+	for _, s := range next.Secrets {
+		c.Hashes = append(c.Hashes, s.Hash)
+	}
+	if old != nil {
+		for _, s := range old.Secrets {
+			if !slices.Contains(c.Hashes, s.Hash) {
+				c.Hashes = append(c.Hashes, s.Hash)
+			}
+		}
+	}
+	return c
+}
+
+func (w *write) dropEntries() error {
+	for i := range w.customers {
+		if err := drop(w.tx, w.customers[i].had, w.customers[i].have); err != nil {
+			return err
+		}
+	}
+	for i := range w.keys {
+		if err := drop(w.tx, w.keys[i].had, w.keys[i].have); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *write) putCustomers() error {
+	for i := range w.customers {
+		c := &w.customers[i]
+		if err := take(w.tx, c.next.ID, c.had, c.have); err != nil {
+			return err
+		}
+		raw, err := put(w.tx.Bucket(customers), c.next.ID, &c.next)
+		if err != nil {
+			return err
+		}
+		if !c.next.ErasedAt.IsZero() {
+			if err := bury(w.tx, customerTomb+c.next.ID, raw); err != nil {
+				return err
+			}
+		}
+		if c.old != nil && c.old.Plan != c.next.Plan {
+			if err := w.movePlan(c.next.ID, c.old.Plan); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *write) putKeys() error {
+	for i := range w.keys {
+		k := &w.keys[i]
+		if err := take(w.tx, k.next.ID, k.had, k.have); err != nil {
+			return err
+		}
+		raw, err := put(w.tx.Bucket(keys), k.next.ID, &k.next)
+		if err != nil {
+			return err
+		}
+		if k.next.State == apikey.Revoked {
+			if err := bury(w.tx, keyTomb+k.next.ID, raw); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func put(b Bucket, id string, record any) ([]byte, error) {
+	raw, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("writing record %s: %w", id, err)
+	}
+	return raw, b.Put([]byte(id), raw)
+}
+
+func (w *write) putPlans() error {
+	b := w.tx.Bucket(plans)
+	for _, p := range w.m.Plans {
+		_, err := current(b, plans, p.ID, p.Revision, func(p *plan.Plan) uint64 { return p.Revision })
+		if err != nil {
+			return err
+		}
+		p.Revision = w.change.Revision
+		if _, err := put(b, p.ID, p); err != nil {
+			return err
+		}
+		w.change.Plans = append(w.change.Plans, p.ID)
+	}
+	return nil
+}
+
+func (w *write) deletePlans() error {
+	b := w.tx.Bucket(plans)
+	for _, id := range w.m.DeletePlans {
+		if b.Get([]byte(id)) == nil {
+			return fmt.Errorf("%s %s: %w", plans, id, store.ErrNotFound)
+		}
+		for _, index := range []string{customersHoldingPlan, keysHoldingPlan} {
+			if anyUnder(w.tx.Bucket(index), part(nil, id)) {
+				return fmt.Errorf("%s %s: %w", plans, id, store.ErrInUse)
+			}
+		}
+		if err := b.Delete([]byte(id)); err != nil {
+			return err
+		}
+		w.change.Plans = append(w.change.Plans, id)
+	}
+	return nil
+}
+
+func (w *write) putCounts() error {
+	for name, change := range w.counted {
+		if err := count(w.tx, name, change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *write) checkMaxKeys() error {
+	for _, bound := range w.m.MaxKeys {
+		if live(w.tx, bound) > bound.Live {
+			return fmt.Errorf("customer %s: %w", bound.Customer, store.ErrTooManyKeys)
+		}
+	}
+	return nil
+}
