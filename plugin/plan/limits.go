@@ -2,7 +2,10 @@
 
 package plan
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Requests is the unit that is metered when nothing else is said.
 const Requests = "requests"
@@ -16,15 +19,25 @@ const (
 	PerCustomer Scope = "customer" // shared by all keys of the customer of one mode
 )
 
+func (s Scope) valid() bool { return s == PerKey || s == PerCustomer }
+
 // A Rate admits Count units in each Per, and Burst of them at once after a rest:
-// over a time t at most Burst + Count·t/Per units.
+// over a time t at most Burst + Count·t/Per units. Where Count is Unlimited it
+// bounds nothing, and Burst is 0.
+//
+// In JSON: {"unit":"requests","count":10,"per":"1s","burst":20,"scope":"key"}.
+// Unit, burst and scope may be left out; count is a number or "unlimited", per
+// is what ParsePer reads.
 type Rate struct {
-	Unit  string        `json:"unit"`
-	Count int64         `json:"count"`
-	Per   time.Duration `json:"-"`
-	Burst int64         `json:"burst"`
-	Scope Scope         `json:"scope"`
+	Unit  string
+	Count int64
+	Per   time.Duration
+	Burst int64
+	Scope Scope
 }
+
+// Unlimited reports whether r bounds nothing.
+func (r Rate) Unlimited() bool { return r.Count == Unlimited }
 
 // Span names the length of a quota's periods.
 type Span string
@@ -36,6 +49,8 @@ const (
 	Month Span = "month"
 )
 
+func (s Span) valid() bool { return s == Hour || s == Day || s == Month }
+
 // Overage is what happens past a quota.
 type Overage string
 
@@ -45,19 +60,33 @@ const (
 	Bill  Overage = "bill"  // admit and bill, up to Quota.Max
 )
 
-// A Quota admits Limit units in each period.
+func (o Overage) valid() bool { return o == Block || o == Bill }
+
+// A Quota admits Limit units in each period, or any number where Limit is
+// Unlimited.
+//
+// In JSON: {"unit":"requests","limit":1000,"period":"month","scope":"key",
+// "overage":"bill","max":5000}. Limit and max are numbers or "unlimited"; unit,
+// scope, overage and max may be left out.
 type Quota struct {
-	Unit    string  `json:"unit"`
-	Limit   int64   `json:"limit"`
-	Span    Span    `json:"period"`
-	Scope   Scope   `json:"scope"` // in an override of a customer empty: that of the plan's quota
-	Overage Overage `json:"overage"`
-	Max     *int64  `json:"max"` // units past Limit; nil: ten times Limit where overage is billed
+	Unit    string
+	Limit   int64
+	Span    Span
+	Scope   Scope // in an override of a customer empty: that of the plan's quota
+	Overage Overage
+	Max     *int64 // units past Limit; nil: ten times Limit where overage is billed
 }
 
-// Bound returns how many units a period admits in all, overage included.
+// Unlimited reports whether q bounds nothing.
+func (q Quota) Unlimited() bool { return q.Limit == Unlimited }
+
+// Bound returns how many units a period admits in all, overage included: the
+// largest int64 where q is unlimited.
 func (q Quota) Bound() int64 {
-	if q.Overage != Bill {
+	switch {
+	case q.Unlimited():
+		return math.MaxInt64
+	case q.Overage != Bill:
 		return q.Limit
 	}
 	return min(q.Limit+q.MaxOverage(), MaxCount)
@@ -74,10 +103,11 @@ func (q Quota) MaxOverage() int64 {
 	return min(10*min(q.Limit, MaxCount/10), MaxCount)
 }
 
-// Concurrency bounds how many requests are in flight at once. A zero Limit is none.
+// Concurrency bounds how many requests are in flight at once. A zero Limit
+// bounds nothing; in JSON it is "unlimited".
 type Concurrency struct {
-	Limit int64 `json:"limit"`
-	Scope Scope `json:"scope"`
+	Limit int64
+	Scope Scope
 }
 
 // Overrides replace limits of a plan for one customer or one key, until an end.

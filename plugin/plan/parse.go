@@ -16,11 +16,11 @@ type WordError struct {
 func (e *WordError) Error() string { return "'" + e.Word + "': " + e.Problem }
 
 // ParseRate reads `N [unit]/D [burst B] [per customer|per key]`, split into
-// words; modifiers come in any order. The single word `unlimited` gives a Rate
-// whose Count is Unlimited. Its errors are *WordError.
+// words; modifiers come in any order. `unlimited [unit]/D`, or that word alone,
+// gives a Rate whose Count is Unlimited. Its errors are *WordError.
 func ParseRate(words []string) (Rate, error) {
 	if len(words) == 1 && words[0] == unlimited {
-		return Rate{Unit: Requests, Count: Unlimited, Scope: PerKey}, nil
+		words = []string{unlimited + "/second"}
 	}
 	a, rest, err := parseAmount(words, "10/second")
 	if err != nil {
@@ -31,9 +31,15 @@ func ParseRate(words []string) (Rate, error) {
 		return Rate{}, err
 	}
 	r := Rate{Unit: a.unit, Count: a.count, Per: per, Burst: a.count, Scope: PerKey}
+	if r.Unlimited() {
+		r.Burst = 0
+	}
 	err = parseModifiers(rest, map[string]modifier{
 		"per": scopeModifier(&r.Scope),
 		"burst": func(m *modifiers) (err error) {
+			if r.Unlimited() {
+				return &WordError{"burst", "is nothing beside unlimited"}
+			}
 			r.Burst, err = m.count()
 			return err
 		},
@@ -45,11 +51,11 @@ func ParseRate(words []string) (Rate, error) {
 }
 
 // ParseQuota reads `N [unit]/(hour|day|month) [per key|per customer]
-// [overage block|bill [max N|max unlimited]]`, or `unlimited`, which gives a
-// Quota whose Limit is Unlimited. Its errors are *WordError.
+// [overage block|bill [max N|max unlimited]]`. `unlimited [unit]/…`, or that
+// word alone, gives a Quota whose Limit is Unlimited. Its errors are *WordError.
 func ParseQuota(words []string) (Quota, error) {
 	if len(words) == 1 && words[0] == unlimited {
-		return Quota{Unit: Requests, Limit: Unlimited, Span: Month, Scope: PerKey, Overage: Block}, nil
+		words = []string{unlimited + "/month"}
 	}
 	a, rest, err := parseAmount(words, "1000/month")
 	if err != nil {
@@ -62,6 +68,9 @@ func ParseQuota(words []string) (Quota, error) {
 	err = parseModifiers(rest, map[string]modifier{
 		"per": scopeModifier(&q.Scope),
 		"overage": func(m *modifiers) error {
+			if q.Unlimited() {
+				return &WordError{"overage", "is nothing beside unlimited"}
+			}
 			return parseOverage(m, &q)
 		},
 	})
@@ -174,26 +183,25 @@ func parseAmount(words []string, example string) (a amount, rest []string, err e
 		return a, nil, &WordError{"", "a limit is missing: write " + example + " or unlimited"}
 	}
 	number, span, found := strings.Cut(words[0], "/")
-	a.unit, rest = Requests, words[1:]
-	if !found {
+	a, rest = amount{count: Unlimited, unit: Requests, span: span}, words[1:]
+	if number != unlimited {
 		if a.count, err = ParseCount(number); err != nil {
 			return a, nil, err
 		}
-		if len(rest) == 0 {
-			return a, nil, &WordError{number, "for how long? Write " + example}
-		}
-		if a.unit, span, found = strings.Cut(rest[0], "/"); !found {
-			return a, nil, &WordError{rest[0], "for how long? Write " + example}
-		}
-		rest = rest[1:]
-		if problem := UnitProblem(a.unit); problem != "" {
-			return a, nil, &WordError{a.unit, problem}
-		}
-	} else if a.count, err = ParseCount(number); err != nil {
-		return a, nil, err
 	}
-	a.span = span
-	return a, rest, nil
+	if found {
+		return a, rest, nil
+	}
+	if len(rest) == 0 {
+		return a, nil, &WordError{number, "for how long? Write " + example}
+	}
+	if a.unit, a.span, found = strings.Cut(rest[0], "/"); !found {
+		return a, nil, &WordError{rest[0], "for how long? Write " + example}
+	}
+	if problem := UnitProblem(a.unit); problem != "" {
+		return a, nil, &WordError{a.unit, problem}
+	}
+	return a, rest[1:], nil
 }
 
 // modifier reads what follows its word.

@@ -193,6 +193,7 @@ type pattern struct {
 }
 
 func compilePattern(text string) pattern {
+	text = trimSlash(text)
 	p := pattern{literal: len(text)}
 	text, p.rest = strings.CutSuffix(text, "/*")
 	if p.rest {
@@ -231,11 +232,11 @@ func (p *pattern) matches(path string) bool {
 	if p.rest {
 		return strings.HasPrefix(path, p.literals[last])
 	}
-	return trimSlash(path) == trimSlash(p.literals[last])
+	return trimSlash(path) == p.literals[last]
 }
 
-// trimSlash removes one slash from the end: few servers tell /x/ from /x, so
-// it must not buy another price.
+// trimSlash removes one slash from the end, of patterns and of paths: few
+// servers tell /x/ from /x, so it must not buy another price.
 func trimSlash(s string) string {
 	if n := len(s) - 1; n > 0 && s[n] == '/' {
 		return s[:n]

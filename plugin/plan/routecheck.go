@@ -61,7 +61,7 @@ func checkPair(before, r *Route) error {
 	if before.Name == r.Name {
 		return &RouteError{r.Name, r.Name, "is the name of two routes"}
 	}
-	if before.Pattern != r.Pattern {
+	if trimSlash(before.Pattern) != trimSlash(r.Pattern) {
 		return nil
 	}
 	for _, method := range r.Methods {
