@@ -4,11 +4,18 @@ package gate
 
 import (
 	"net/netip"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/keytoll/keytoll/plugin/meter"
 )
 
 // MaxDenials is how many denials are kept; the oldest make room.
 const MaxDenials = 10_000
+
+// maxPath is how many bytes of a path a denial keeps.
+const maxPath = 200
 
 // A Denial is one call that was refused, or would have been in shadow mode.
 type Denial struct {
@@ -37,17 +44,130 @@ type DenialQuery struct {
 	Since    time.Time
 }
 
+func (q *DenialQuery) selects(d *Denial) bool {
+	return (q.Reason == "" || q.Reason == d.Reason) && (q.Key == "" || q.Key == d.Key) &&
+		(q.Customer == "" || q.Customer == d.Customer) && (q.Route == "" || q.Route == d.Route) &&
+		!d.Time.Before(q.Since)
+}
+
+// denials are the last MaxDenials, in a ring.
+type denials struct {
+	mu        sync.Mutex // guards all below
+	ring      []Denial   // that of sequence s at (s-1) % MaxDenials
+	last      uint64
+	followers map[chan Denial]struct{}
+}
+
+func (d *denials) add(one Denial) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.last++
+	one.Sequence = d.last
+	if len(d.ring) < MaxDenials {
+		d.ring = append(d.ring, one)
+	} else {
+		d.ring[(one.Sequence-1)%MaxDenials] = one
+	}
+	for f := range d.followers {
+		select {
+		case f <- one:
+		default: // it reads too slowly
+		}
+	}
+}
+
 // Denials returns what q selects, newest first, and whether there is more.
-func (g *Gate) Denials(q DenialQuery) (found []Denial, more bool) { panic("stub") }
+func (g *Gate) Denials(q DenialQuery) (found []Denial, more bool) {
+	d := &g.denials
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	from := d.last
+	if q.Before > 0 {
+		from = min(from, q.Before-1)
+	}
+	for s := from; s > 0 && s+uint64(len(d.ring)) > d.last; s-- {
+		one := &d.ring[(s-1)%MaxDenials]
+		if !q.selects(one) {
+			continue
+		}
+		if len(found) >= max(q.Limit, 1) {
+			return found, true
+		}
+		found = append(found, *one)
+	}
+	return found, false
+}
 
 // FollowDenials sends each denial from now on. Who reads too slowly misses
 // some: there is no waiting. The channel is never closed; stop ends the sending.
-func (g *Gate) FollowDenials(buffer int) (denials <-chan Denial, stop func()) { panic("stub") }
+func (g *Gate) FollowDenials(buffer int) (following <-chan Denial, stop func()) {
+	d, f := &g.denials, make(chan Denial, max(buffer, 1))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.followers == nil {
+		d.followers = map[chan Denial]struct{}{}
+	}
+	d.followers[f] = struct{}{}
+	return f, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.followers, f)
+	}
+}
 
 // EraseDenials forgets where the customer's denied calls came from and what
 // they asked for, and books them under pseudonym.
-func (g *Gate) EraseDenials(customer, pseudonym string) { panic("stub") }
+func (g *Gate) EraseDenials(customer, pseudonym string) {
+	d := &g.denials
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.ring {
+		if one := &d.ring[i]; one.Customer == customer {
+			one.Customer, one.Path, one.IP = pseudonym, "", netip.Addr{}
+		}
+	}
+}
 
 // Deny records a refusal that the caller decided on without Admit: by the
 // path, the method or an upgrade. It returns the refusal.
-func (g *Gate) Deny(c *Call, reason Reason) *Refusal { panic("stub") }
+func (g *Gate) Deny(c *Call, reason Reason) *Refusal {
+	var t Ticket
+	t.begin(g, c)
+	refusal := &Refusal{Reason: reason}
+	g.deny(c, &t, refusal)
+	return refusal
+}
+
+// deny books a refusal: in the ring, and in the counts of the key it concerns.
+// A call that shadow mode lets pass is counted when it is settled.
+func (g *Gate) deny(c *Call, t *Ticket, r *Refusal) {
+	one := Denial{
+		Time: c.Now.Round(0), Reason: r.Reason, Shadow: c.Shadow,
+		Method: strings.Clone(c.Method), Path: strings.Clone(c.Path[:min(len(c.Path), maxPath)]), IP: c.ClientIP,
+	}
+	var planID string
+	if c.Route != nil {
+		one.Route = c.Route.Name
+	}
+	tally := g.nobody
+	if e := t.entry; e != nil {
+		one.Key, one.Customer, one.Start = e.key.ID, e.customer.ID, e.key.Start()
+		tally = e.tally
+		if e.plan.Plan != nil {
+			planID = e.plan.ID
+		}
+	}
+	if c.RequestID != nil {
+		one.RequestID = c.RequestID()
+	}
+	g.denials.add(one)
+	if c.Shadow {
+		return
+	}
+	t.outcome = string(r.Reason)
+	if e := t.entry; e != nil {
+		e.calls.Refuse(c.Now)
+		e.pooledCalls.Refuse(c.Now)
+	}
+	tally.Add(c.Now, planID, one.Route, string(r.Reason), meter.Count{Refused: 1})
+}

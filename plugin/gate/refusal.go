@@ -2,7 +2,11 @@
 
 package gate
 
-import "time"
+import (
+	"net/url"
+	"strings"
+	"time"
+)
 
 // Reason is why a call is refused; its text is the code that callers see.
 type Reason string
@@ -43,4 +47,9 @@ type Refusal struct {
 	Limit      int64         // of ConcurrencyLimited
 	Scope      string        // that was missing
 	UpgradeURL string        // "" where none is configured
+}
+
+// upgradeURL returns where the customer of an entry finds a larger plan.
+func upgradeURL(e *entry) string {
+	return strings.ReplaceAll(e.rules.settings.UpgradeURL, "{customer}", url.PathEscape(e.customer.ID))
 }

@@ -32,6 +32,22 @@ func (h Hold) Keep() {
 	h.settled()
 }
 
+// Use settles the request at n units, whether more or less than reserved, and
+// bills nothing.
+func (h Hold) Use(n int64) {
+	if h.slot == nil {
+		return
+	}
+	w := h.slot.words
+	switch more := max(n, 0) - h.units; {
+	case more > 0:
+		h.slot.lendMore(w.admitted.Add(more) - w.refunded.Load())
+	case more < 0:
+		w.refunded.Add(-more)
+	}
+	h.settled()
+}
+
 // Bill settles the request at n units, whether more or less than reserved.
 // What is more is added whatever the quota; what is less is given back.
 func (h Hold) Bill(n int64) {

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/keytoll/keytoll/plugin/apikey"
+	"github.com/keytoll/keytoll/plugin/customer"
+	"github.com/keytoll/keytoll/plugin/meter"
+	"github.com/keytoll/keytoll/plugin/plan"
+)
+
+const (
+	inlineRates  = 4 // more need memory of their own
+	inlineHolds  = 8
+	inlineQuotas = 4
+)
+
+// A Ticket is one call that passes. It is not to be copied once admitted; who
+// is done with one may give it to Admit again.
+type Ticket struct {
+	Key      *apikey.Key        // nil where none is known, or where it is not good
+	Customer *customer.Customer // of Key
+	Plan     *plan.Plan         // that decides Key's rates
+	Route    *plan.Route
+	Cost     int64    // units of Route.Unit reserved
+	Would    *Refusal // in shadow mode: what would have been refused
+
+	gate     *Gate
+	entry    *entry
+	terms    *terms
+	now      time.Time
+	shadow   bool
+	admitted bool // something is to be settled
+	outcome  string
+	usage    int64
+
+	full      []int64      // of each rate: when its bucket is full again
+	spent     []bool       // whether each rate was spent: not one that refused
+	holds     []meter.Hold // of each count
+	quotaUsed []int64      // of each quota, once settled
+	entered   int          // how many flights were entered
+
+	settled  atomic.Bool
+	released atomic.Bool
+
+	fullSpace  [inlineRates]int64
+	spentSpace [inlineRates]bool
+	holdSpace  [inlineHolds]meter.Hold
+	usedSpace  [inlineQuotas]int64
+}
+
+// begin overwrites t for a new call.
+func (t *Ticket) begin(g *Gate, c *Call) {
+	if c.Now.IsZero() {
+		c.Now = g.o.Now()
+	}
+	*t = Ticket{Route: c.Route, gate: g, now: c.Now, shadow: c.Shadow, outcome: Allowed}
+	t.full, t.spent = t.fullSpace[:0], t.spentSpace[:0]
+	t.holds, t.quotaUsed = t.holdSpace[:0], t.usedSpace[:0]
+}
+
+// know tells who calls. In shadow mode a key that is not good is nobody's.
+func (t *Ticket) know(e *entry) {
+	t.entry = e
+	if t.shadow && (e.closed == InvalidKey || e.closed == ExpiredKey) {
+		return
+	}
+	t.Key, t.Customer, t.Plan = &e.key, &e.customer, e.plan.Plan
+}
+
+// Outcome is "allowed", "upstream_error" or the code of a refusal.
+func (t *Ticket) Outcome() string { return t.outcome }
+
+// Usage returns the units of Route.Unit that were settled: 0 before, and after a refund.
+func (t *Ticket) Usage() int64 { return t.usage }
+
+// StillOpen reports whether the secret of an admitted call still opens its key:
+// long answers and streams ask every few seconds and end when it does not. It
+// costs next to nothing while nothing was written about the key. An error is a
+// fault: it is not known.
+func (t *Ticket) StillOpen(ctx context.Context) (bool, error) {
+	e := t.entry
+	if e == nil || t.shadow {
+		return true, nil
+	}
+	now := t.gate.o.Now()
+	if !e.dropped.Load() {
+		return closedFor(&e.key, &e.customer, e.hash, e.rules.settings.FallbackPlan, now) != InvalidKey, nil
+	}
+	found, err := t.gate.o.Directory.Lookup(ctx, []apikey.Hash{e.hash})
+	if err != nil {
+		return false, fmt.Errorf("looking a key up: %w", err)
+	}
+	if !found[0].Found {
+		return false, nil
+	}
+	k := &found[0].Key
+	return k.Status(now) == apikey.StatusActive && k.Opens(e.hash, now), nil
+}
