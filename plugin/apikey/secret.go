@@ -45,8 +45,12 @@ func (s Secret) MarshalText() ([]byte, error) {
 	return nil, fmt.Errorf("a secret is not to be written")
 }
 
-// Hash returns the SHA-256 of the whole secret.
-func (s Secret) Hash() Hash { return sha256.Sum256([]byte(s)) }
+// Hash returns the SHA-256 of the whole secret. It allocates nothing where s is
+// no longer than MaxSecretLength.
+func (s Secret) Hash() Hash {
+	var onStack [MaxSecretLength]byte
+	return sha256.Sum256(append(onStack[:0], s...))
+}
 
 // Start returns what may be kept for display: the prefix and four characters.
 // It is empty for a secret that is not of our form.
@@ -141,8 +145,12 @@ func checksum(body string) string {
 	return base62(new(big.Int).SetUint64(uint64(crc32String(body))), checksumDigits)
 }
 
-// crc32String is crc32.ChecksumIEEE without making a copy of s on the heap.
+// crc32String is crc32.ChecksumIEEE of a string. That function's argument goes
+// to the heap; this loop over some 50 characters does not.
 func crc32String(s string) uint32 {
-	var buffer [MaxSecretLength]byte
-	return crc32.ChecksumIEEE(buffer[:copy(buffer[:], s)])
+	sum := ^uint32(0)
+	for i := range len(s) {
+		sum = crc32.IEEETable[byte(sum)^s[i]] ^ sum>>8
+	}
+	return ^sum
 }
