@@ -23,7 +23,8 @@ import (
 const fineInterval = 1000
 
 // maxDebt bounds the time a bucket needs to fill: 73 years, which leaves room
-// to add to a clock that has run as long.
+// to add to a clock that has run as long. A burst that would take longer to come
+// back is cut to what comes back in that time.
 const maxDebt = math.MaxInt64 / 4
 
 // Rate is a plan.Rate prepared for Spend. Its zero value admits nothing; it is

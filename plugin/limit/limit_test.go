@@ -35,7 +35,7 @@ func TestARestedBucketGivesItsBurstAtOnce(t *testing.T) {
 		rate(3, time.Second, 3),
 		rate(7, time.Minute, 700),
 		rate(999_983, time.Second, 5_000),
-		rate(1, 24*time.Hour, 40_000),
+		rate(1, 24*time.Hour, 20_000),
 	} {
 		given, full := drain(New(r), 0, 1e9, 100_000)
 		if int64(given) != r.Burst {
