@@ -219,13 +219,17 @@ func (s *scanner) below() (found targets) {
 	if s.longKey {
 		return 0
 	}
-	key := string(s.key)
-	if bytes.IndexByte(s.key, '\\') >= 0 && json.Unmarshal([]byte(`"`+key+`"`), &key) != nil {
-		return 0
+	key := s.key
+	if bytes.IndexByte(key, '\\') >= 0 {
+		var text string
+		if json.Unmarshal([]byte(`"`+string(key)+`"`), &text) != nil {
+			return 0
+		}
+		key = []byte(text)
 	}
 	level := len(s.open) - 1
 	for i, t := range s.targets {
-		if s.open[level]&(1<<i) != 0 && level < len(t.path) && t.path[level] == key {
+		if s.open[level]&(1<<i) != 0 && level < len(t.path) && t.path[level] == string(key) {
 			found |= 1 << i
 		}
 	}
