@@ -35,6 +35,7 @@ const (
 	Idempotency Book = "idempotency" // admin: answers that were given
 	Sessions    Book = "sessions"    // admin: who is signed in
 	Tokens      Book = "tokens"      // admin: admin tokens by hash
+	Adjustments Book = "adjustments" // admin: corrections of usage, by customer and id
 	LastUsed    Book = "last_used"   // plugin/gate: when a key was last used
 	Tombstones  Book = "tombstones"  // revocations and erasures, replayed by a restore
 )

@@ -164,7 +164,7 @@ func openFile(ctx context.Context, path string, wait time.Duration) (*bolt.DB, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	read, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: wait})
+	read, err := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: wait})
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -172,7 +172,7 @@ func openFile(ctx context.Context, path string, wait time.Duration) (*bolt.DB, e
 	if err = errors.Join(err, read.Close()); err != nil {
 		return nil, err
 	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
+	db, err := openBolt(path, &bolt.Options{
 		Timeout:         wait,
 		FreelistType:    bolt.FreelistMapType,
 		InitialMmapSize: mmapSize,

@@ -9,7 +9,9 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"runtime/debug"
 
+	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
@@ -85,6 +87,17 @@ func newestMeta(f io.ReaderAt) (pages, pageSize int64, err error) {
 		}
 	}
 	return pages, pageSize, nil
+}
+
+// openBolt is bolt.Open without its panics.
+func openBolt(path string, o *bolt.Options) (db *bolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("its pages are damaged (%v): %s", p, remedy)
+		}
+	}()
+	return bolt.Open(path, 0o600, o)
 }
 
 // explain says what an error of bbolt's Open means.

@@ -4,8 +4,6 @@ package ordered
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -28,6 +26,7 @@ func (e *Engine) Write(ctx context.Context, m store.Mutations) (uint64, error) {
 		return w.run()
 	})
 	if err != nil {
+		e.tellUnknown(w)
 		return 0, err
 	}
 	if w.changed {
@@ -41,29 +40,15 @@ func (e *Engine) Write(ctx context.Context, m store.Mutations) (uint64, error) {
 	return w.change.Revision, nil
 }
 
-// checkMutations finds a programmer's mistakes before anything is written.
-func checkMutations(m store.Mutations) error {
-	for i := range m.Keys {
-		switch m.Keys[i].State {
-		case apikey.Active, apikey.Disabled, apikey.Revoked:
-		default:
-			return fmt.Errorf("key %s has no state %q", m.Keys[i].ID, m.Keys[i].State)
-		}
-		if m.Keys[i].ID == "" {
-			return errors.New("a key has no id")
-		}
+// tellUnknown tells of a write whose outcome is not known: a disk may fail after
+// the write can be read. Caches must not outlive it.
+func (e *Engine) tellUnknown(w *write) {
+	if w == nil || !w.changed || w.change.Revision == 0 {
+		return
 	}
-	for i := range m.Customers {
-		if m.Customers[i].ID == "" {
-			return errors.New("a customer has no id")
-		}
+	if revision, err := e.Revision(context.Background()); err == nil && revision >= w.change.Revision {
+		e.watches.tell(w.change)
 	}
-	for i := range m.Plans {
-		if m.Plans[i].ID == "" {
-			return errors.New("a plan has no id")
-		}
-	}
-	return checkBatch(m.Records)
 }
 
 // write is one run of a Write's transaction.
@@ -75,8 +60,9 @@ type write struct {
 	unfinished bool // index entries are left to be moved
 	counted    map[string]int64
 
-	customers []customerWrite
-	keys      []keyWrite
+	customers  []customerWrite
+	byCustomer map[string]int // index in customers
+	keys       []keyWrite
 }
 
 type customerWrite struct {
@@ -114,31 +100,14 @@ func (w *write) run() error {
 	return commit(w.tx, w.m.Records)
 }
 
-// current reads the stored record a mutation names: nil for a new one.
-func current[T any](b Bucket, kind, id string, named uint64, revision func(*T) uint64) (*T, error) {
-	var old T
-	err := decode(b, kind, []byte(id), &old)
-	switch {
-	case errors.Is(err, store.ErrNotFound) && named == 0:
-		return nil, nil
-	case err != nil:
-		return nil, err
-	case named == 0:
-		return nil, &store.DuplicateError{Field: "id", ID: id}
-	case revision(&old) != named:
-		return nil, fmt.Errorf("%s %s: %w", kind, id, store.ErrConflict)
-	}
-	return &old, nil
-}
-
 func (w *write) readCustomers() error {
 	w.customers = make([]customerWrite, 0, len(w.m.Customers))
-	seen := make(map[string]bool, len(w.m.Customers))
-	for _, next := range w.m.Customers {
-		if seen[next.ID] {
+	w.byCustomer = make(map[string]int, len(w.m.Customers))
+	for i, next := range w.m.Customers {
+		if _, twice := w.byCustomer[next.ID]; twice {
 			return &store.DuplicateError{Field: "id", ID: next.ID}
 		}
-		seen[next.ID] = true
+		w.byCustomer[next.ID] = i
 		old, err := current(w.tx.Bucket(customers), customers, next.ID, next.Revision,
 			func(c *customer.Customer) uint64 { return c.Revision })
 		if err != nil {
@@ -192,11 +161,8 @@ func (w *write) readKeys() error {
 
 // customerPlans returns the plan of a key's customer before and after this write.
 func (w *write) customerPlans(id string) (before, after string, err error) {
-	for i := range w.customers {
+	if i, written := w.byCustomer[id]; written {
 		c := &w.customers[i]
-		if c.next.ID != id {
-			continue
-		}
 		if c.old != nil {
 			before = c.old.Plan
 		}
@@ -279,14 +245,6 @@ func (w *write) putKeys() error {
 		}
 	}
 	return nil
-}
-
-func put(b Bucket, id string, record any) ([]byte, error) {
-	raw, err := json.Marshal(record)
-	if err != nil {
-		return nil, fmt.Errorf("writing record %s: %w", id, err)
-	}
-	return raw, b.Put([]byte(id), raw)
 }
 
 func (w *write) putPlans() error {
