@@ -200,12 +200,16 @@ func TestScrambledPagesNeverPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pages, pageSize, err := newestMeta(bytes.NewReader(whole))
+	if err != nil || pages < 40 {
+		t.Fatalf("got %d pages, %v", pages, err)
+	}
 	ctx := context.Background()
 	hurt := 0
-	for page := 2; page*4096 < len(whole); page += 3 {
-		broken := bytes.Clone(whole)
-		for i := range 4096 {
-			broken[page*4096+i] = byte(i * 131)
+	for page := int64(2); page < pages; page += 7 {
+		broken := bytes.Clone(whole[:pages*pageSize])
+		for i := range pageSize {
+			broken[page*pageSize+i] = byte(i * 131)
 		}
 		if err := os.WriteFile(path, broken, 0o600); err != nil {
 			t.Fatal(err)
