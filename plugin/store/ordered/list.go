@@ -13,7 +13,7 @@ import (
 // ListKeys implements store.Directory.
 func (e *Engine) ListKeys(ctx context.Context, q store.KeyQuery) (p store.Page[apikey.Key], err error) {
 	err = e.view(ctx, func(tx Tx) error {
-		l := &list[apikey.Key]{ctx: ctx, tx: tx, page: q.PageQuery, kind: keys, words: keysByWord}
+		l := &list[apikey.Key]{ctx: ctx, tx: tx, effort: e.effort, page: q.PageQuery, kind: keys, words: keysByWord}
 		if q.Customer != "" {
 			l.under(keysByCustomer, q.Customer)
 		}
@@ -59,7 +59,7 @@ func testExpiry(tx Tx, q store.KeyQuery) func(id []byte) bool {
 // ListCustomers implements store.Directory.
 func (e *Engine) ListCustomers(ctx context.Context, q store.CustomerQuery) (p store.Page[customer.Customer], err error) {
 	err = e.view(ctx, func(tx Tx) error {
-		l := &list[customer.Customer]{ctx: ctx, tx: tx, page: q.PageQuery, kind: customers, words: customersByWord}
+		l := &list[customer.Customer]{ctx: ctx, tx: tx, effort: e.effort, page: q.PageQuery, kind: customers, words: customersByWord}
 		if q.Plan != "" {
 			l.under(customersByPlan, q.Plan)
 		}

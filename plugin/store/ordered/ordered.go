@@ -91,12 +91,13 @@ type Engine struct {
 
 	writing sync.Mutex // holds the order of Write and of telling watchers
 	watches watches
+	effort  effort // of lists
 }
 
 var _ store.Engine = (*Engine)(nil)
 
 // New returns the engine over tree. It owns tree from then on.
-func New(tree Tree) *Engine { return &Engine{tree: tree} }
+func New(tree Tree) *Engine { return &Engine{tree: tree, effort: usualEffort()} }
 
 // Close closes the tree.
 func (e *Engine) Close() error { return e.tree.Close() }

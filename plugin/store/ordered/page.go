@@ -14,21 +14,25 @@ import (
 	"github.com/keytoll/keytoll/plugin/store"
 )
 
-// Where more than fewIDs records pass a filter that is not ordered by id, they
+// effort bounds what a list does before it takes another way.
+type effort struct {
+	few   int // ids that are gathered and sorted at once
+	tests int // records that are tested
+}
+
+// Where more than a few records pass a filter that is not ordered by id, they
 // are not gathered and sorted at once: a page is looked for by testing records,
-// newest first, and only where maxTests of them did not fill it, all ids are
-// gathered after all.
-const (
-	fewIDs   = 20_000
-	maxTests = 20_000
-)
+// newest first, and only where many tests did not fill it, all ids are gathered
+// after all.
+func usualEffort() effort { return effort{few: 20_000, tests: 20_000} }
 
 var errTooManyTests = errors.New("too many records were tested")
 
 // list is one page in the making.
 type list[T any] struct {
-	ctx   context.Context
-	tx    Tx
+	ctx context.Context
+	tx  Tx
+	effort
 	page  store.PageQuery
 	kind  string // the bucket of the records
 	words string // the index of their beginnings
@@ -37,7 +41,7 @@ type list[T any] struct {
 	test    func(id []byte) bool                         // by index alone; nil: none
 	has     func(record *T, prefix string) (bool, error) // all that was asked, by the record
 	gathers []func(most int) [][]byte                    // filters not ordered by id; nil: more than most
-	tests   int
+	tested  int
 }
 
 // under adds the filter of an index.
@@ -68,7 +72,7 @@ func (l *list[T]) run() (store.Page[T], error) {
 	if prefix != "" {
 		l.gathers = append(l.gathers, func(most int) [][]byte { return starting(l.tx.Bucket(l.words), prefix, most) })
 	}
-	p, err := l.fill(prefix, fewIDs)
+	p, err := l.fill(prefix, l.few)
 	if errors.Is(err, errTooManyTests) {
 		p, err = l.fill(prefix, -1)
 	}
@@ -100,7 +104,7 @@ func (l *list[T]) fill(prefix string, most int) (p store.Page[T], err error) {
 	if l.page.After != "" {
 		bound = below([]byte(l.page.After))
 	}
-	l.tests = 0
+	l.tested = 0
 	records, walked := l.tx.Bucket(l.kind), 0
 	common(streams, bound, func(id []byte) bool {
 		if walked++; walked%1024 == 0 && l.ctx.Err() != nil {
@@ -110,7 +114,7 @@ func (l *list[T]) fill(prefix string, most int) (p store.Page[T], err error) {
 		if l.test != nil && !l.test(id) {
 			return true
 		}
-		if l.tests++; most >= 0 && l.tests > maxTests {
+		if l.tested++; most >= 0 && l.tested > l.tests {
 			err = errTooManyTests
 			return false
 		}
