@@ -15,6 +15,9 @@ import (
 	"github.com/keytoll/keytoll/plugin/store"
 )
 
+// usualLength is how long a secret of our form is at most, but for a long prefix.
+const usualLength = 96
+
 // A Call is what the gate needs to know of a request.
 type Call struct {
 	Secret    string      // as the client showed it; "" for none
@@ -90,7 +93,7 @@ func (g *Gate) decide(ctx context.Context, c *Call, t *Ticket) (*Refusal, error)
 	if refusal != nil && !c.Shadow {
 		return refusal, nil
 	}
-	t.terms = terms
+	t.terms, t.Cost = terms, terms.cost
 	limited, err := g.spend(ctx, t)
 	if refusal == nil {
 		refusal = limited
@@ -139,6 +142,10 @@ func (g *Gate) identify(ctx context.Context, c *Call) (*entry, *Refusal, error) 
 
 // hashOf is apikey.Secret.Hash without making a copy on the heap.
 func hashOf(secret string) apikey.Hash {
+	if len(secret) <= usualLength {
+		var buffer [usualLength]byte
+		return sha256.Sum256(buffer[:copy(buffer[:], secret)])
+	}
 	var buffer [apikey.MaxSecretLength]byte
 	return sha256.Sum256(buffer[:copy(buffer[:], secret)])
 }

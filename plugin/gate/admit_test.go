@@ -26,9 +26,12 @@ func TestAGoodKeyPassesAndIsKnown(t *testing.T) {
 	if ticket.Key.ID != c.key.ID || ticket.Customer.ID != c.customer.ID || ticket.Plan.ID != "free" {
 		t.Errorf("got %s of %s on %s", ticket.Key.ID, ticket.Customer.ID, ticket.Plan.ID)
 	}
+	if ticket.Cost != 1 || ticket.Usage() != 0 {
+		t.Errorf("in flight it costs %d and has used %d, want 1 and 0", ticket.Cost, ticket.Usage())
+	}
 	ticket.Settle(gate.Answer{Status: 200})
-	if ticket.Outcome() != gate.Allowed {
-		t.Errorf("outcome is %s", ticket.Outcome())
+	if ticket.Outcome() != gate.Allowed || ticket.Usage() != 1 {
+		t.Errorf("settled it was %s and used %d, want allowed and 1", ticket.Outcome(), ticket.Usage())
 	}
 }
 

@@ -64,6 +64,7 @@ func BenchmarkDecisionParallel(b *testing.B) {
 		parts <- all[i*32 : (i+1)*32]
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		calls := <-parts
 		var t gate.Ticket
@@ -71,6 +72,17 @@ func BenchmarkDecisionParallel(b *testing.B) {
 			decide(b, h.gate, calls[i%len(calls)], &t)
 		}
 	})
+}
+
+// BenchmarkDecisionOneKey leaves the memory's share out: one key alone.
+func BenchmarkDecisionOneKey(b *testing.B) {
+	h := newHouse(b, sold())
+	call := callers(h, 1)[0]
+	var t gate.Ticket
+	b.ReportAllocs()
+	for b.Loop() {
+		decide(b, h.gate, call, &t)
+	}
 }
 
 // BenchmarkWindows is what the header fields of an answer ask for.

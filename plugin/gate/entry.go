@@ -28,27 +28,30 @@ var errNoPlan = errors.New("no plan")
 // entry is all that a decision needs to know of one secret, worked out once and
 // good until validUntil, as long as nothing is written about it.
 type entry struct {
+	// What every decision reads stands first, in two cache lines.
 	hash       apikey.Hash
-	key        apikey.Key
-	customer   customer.Customer
 	rules      *rules
-	validUntil int64  // Unix nanoseconds
-	closed     Reason // why the key is refused whatever it calls; "" where it is not
+	validUntil int64       // Unix nanoseconds
+	recent     atomic.Bool // found since the cache last looked for a place
+	dropped    atomic.Bool // no longer in the cache
+	closed     Reason      // why the key is refused whatever it calls; "" where it is not
+	only       atomic.Pointer[terms]
+	lastUsed   atomic.Int64 // Unix minutes
+	tally      *meter.Tally
+	plan       heldPlan
+	fault      error // it cannot be decided: no plan
 
-	plan, pooled heldPlan
-	limits       limits
-	month        usage.Calendar
-	fault        error // it cannot be decided: no plan
+	key      apikey.Key
+	customer customer.Customer
 
+	pooled             heldPlan
+	limits             limits
+	month              usage.Calendar
 	calls, pooledCalls *meter.Counter
-	tally              *meter.Tally
 
-	terms    atomic.Pointer[map[*plan.Route]*terms]
-	adding   sync.Mutex // for writing terms and held
-	held     *holdings
-	lastUsed atomic.Int64 // Unix minutes
-	recent   atomic.Bool  // found since the cache last looked for a place
-	dropped  atomic.Bool  // no longer in the cache
+	adding sync.Mutex // for writing only, terms and held
+	terms  atomic.Pointer[map[*plan.Route]*terms]
+	held   *holdings
 }
 
 // holdings are what an entry holds of the limiter until nobody has it any more.
@@ -157,13 +160,21 @@ func (e *entry) owner(s plan.Scope) string {
 	return e.key.ID
 }
 
-// on returns the terms of the entry's key on a route, worked out at the first call.
+// on returns the terms of the entry's key on a route, worked out at the first
+// call. Those of the first route called are found without a map.
 func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
+	if t := e.only.Load(); t != nil && t.route == route {
+		return t
+	}
 	if all := e.terms.Load(); all != nil {
 		if t := (*all)[route]; t != nil {
 			return t
 		}
 	}
+	return e.add(g, route, now)
+}
+
+func (e *entry) add(g *Gate, route *plan.Route, now time.Time) *terms {
 	e.adding.Lock()
 	defer e.adding.Unlock()
 	next := map[*plan.Route]*terms{}
@@ -176,5 +187,6 @@ func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
 	t := newTerms(g, e, route, spendsOf(route), now)
 	next[route] = t
 	e.terms.Store(&next)
+	e.only.CompareAndSwap(nil, t)
 	return t
 }

@@ -191,25 +191,25 @@ func planOf(e *entry) string {
 func (g *Gate) explainLimits(ctx context.Context, x *Explanation, t *terms, now time.Time) error {
 	clock := g.clock(now)
 	for i := range t.rates {
-		r := &t.rates[i]
+		r, shown := &t.rates[i], &t.shownRates[i]
 		full := r.bucket.Full()
-		w := r.window(full, clock)
-		x.add(ExplainedLimit{Kind: "rate", From: r.from, Count: r.plan.Count, Per: plan.FormatPer(r.plan.Per)}, w, now)
-		x.check("rate "+w.Name, limit.Spend(r.rate, full, clock, r.cost).Allowed, RateLimited, r.from)
+		w := t.rateWindow(i, full, clock)
+		x.add(ExplainedLimit{Kind: "rate", From: shown.from, Count: shown.Count, Per: plan.FormatPer(shown.Per)}, w, now)
+		x.check("rate "+w.Name, limit.Spend(r.rate, full, clock, r.cost).Allowed, RateLimited, shown.from)
 	}
 	for i := range t.flights {
 		f := &t.flights[i]
-		n, most := f.inFlight.Count(), f.limit.limit.Limit
+		n, most := f.inFlight.Count(), f.limit.Limit
 		x.Limits = append(x.Limits, ExplainedLimit{
-			Kind: "concurrency", Scope: f.limit.limit.Scope, From: f.limit.from,
+			Kind: "concurrency", Scope: f.limit.Scope, From: f.from,
 			Limit: most, Used: n, Remaining: max(most-n, 0),
 		})
-		x.check("concurrency", n < most, ConcurrencyLimited, f.limit.from)
+		x.check("concurrency", n < most, ConcurrencyLimited, f.from)
 	}
 	for i := range t.quotas {
 		q := &t.quotas[i]
 		c := &t.counts[q.count]
-		reading, err := g.peek(ctx, c.id, now)
+		reading, err := g.peek(ctx, t.counters[q.count], now)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (g *Gate) spendRates(t *Ticket) (refusal *Refusal) {
 func (t *Ticket) enter() (refusal *Refusal) {
 	for i := range t.terms.flights {
 		f := &t.terms.flights[i]
-		most := f.limit.limit.Limit
+		most := f.limit.Limit
 		if !f.inFlight.Enter(most) {
 			refusal = first(refusal, &Refusal{Reason: ConcurrencyLimited, RetryAfter: concurrencyRetry, Limit: most})
 			if !t.shadow {
@@ -152,7 +152,7 @@ func (g *Gate) longest(t *Ticket, refusal *Refusal) *Refusal {
 // rateLimited is the refusal of rates[i]. The reset it names is when the call
 // would pass, not when the bucket is full.
 func (t *Ticket) rateLimited(i int, d limit.Decision) *Refusal {
-	w := t.terms.rates[i].window(d.Full, t.gate.clock(t.now))
+	w := t.terms.rateWindow(i, d.Full, t.gate.clock(t.now))
 	w.Reset = d.RetryAfter
 	return &Refusal{Reason: RateLimited, RetryAfter: d.RetryAfter, Violated: &w}
 }

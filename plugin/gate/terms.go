@@ -16,48 +16,52 @@ import (
 )
 
 // terms are what a key's calls of one route spend. They are worked out once.
+// What a decision reads stands together; what is only shown stands apart.
 type terms struct {
 	route    *plan.Route
-	unit     string
-	cost     int64
 	denied   Reason // scope or route of the plan; "" where the key may call it
+	cost     int64
 	rates    []rateTerm
 	flights  []flightTerm
 	counts   []countTerm
 	quotas   []quotaTerm
+	unit     string
 	policies string // the value of RateLimit-Policy
+
+	shownRates []shownRate // of each rate
+	counters   []meter.ID  // of each count
 }
 
 type rateTerm struct {
 	bucket *limit.Bucket
-	id     limit.ID
 	rate   limit.Rate
 	cost   int64
-	plan   plan.Rate
-	from   string
-	name   string
+}
+
+type shownRate struct {
+	plan.Rate
+	from string
+	name string
 }
 
 type flightTerm struct {
 	inFlight *limit.InFlight
-	owner    string
-	limit    held[plan.Concurrency]
+	held[plan.Concurrency]
 }
 
 // countTerm is one counter that a call moves.
 type countTerm struct {
 	counter      *meter.Counter
-	id           meter.ID
 	n            int64
-	settled      bool  // n follows the usage that the answer tells
 	quota, bound int64 // meter.Unlimited where no quota names it
+	settled      bool  // n follows the usage that the answer tells
 }
 
 type quotaTerm struct {
+	count int // index of its counter in counts
 	plan.Quota
 	from   string
 	name   string
-	count  int // index of its counter in counts
 	period usage.Period
 }
 
@@ -93,7 +97,7 @@ func newTerms(g *Gate, e *entry, route *plan.Route, spends []spend, now time.Tim
 	t.addRates(g, e, spends)
 	for _, c := range e.limits.concurrency {
 		owner := e.owner(c.limit.Scope)
-		t.flights = append(t.flights, flightTerm{g.limiter.HoldInFlight(owner), owner, c})
+		t.flights = append(t.flights, flightTerm{g.limiter.HoldInFlight(owner), c})
 		e.held.inFlight = append(e.held.inFlight, owner)
 	}
 	t.addCounts(g, e, spends, now)
@@ -121,10 +125,8 @@ func (t *terms) addRates(g *Gate, e *entry, spends []spend) {
 		id.Nth = seen[id] - 1
 		for _, s := range spends {
 			if s.unit == r.limit.Unit {
-				t.rates = append(t.rates, rateTerm{
-					bucket: g.limiter.Hold(id), id: id, rate: limit.New(r.limit), cost: s.n,
-					plan: r.limit, from: r.from, name: names.next(r.limit.Unit, plan.FormatPer(r.limit.Per)),
-				})
+				t.rates = append(t.rates, rateTerm{bucket: g.limiter.Hold(id), rate: limit.New(r.limit), cost: s.n})
+				t.shownRates = append(t.shownRates, shownRate{r.limit, r.from, names.next(r.limit.Unit, plan.FormatPer(r.limit.Per))})
 				e.held.buckets = append(e.held.buckets, id)
 			}
 		}
@@ -166,11 +168,12 @@ func (t *terms) addQuota(g *Gate, names namer, q held[plan.Quota], id meter.ID, 
 
 // addCount returns the index of a counter, which is there once.
 func (t *terms) addCount(g *Gate, id meter.ID, s spend) int {
-	at := slices.IndexFunc(t.counts, func(c countTerm) bool { return c.id == id })
+	at := slices.Index(t.counters, id)
 	if at < 0 {
 		at = len(t.counts)
+		t.counters = append(t.counters, id)
 		t.counts = append(t.counts, countTerm{
-			counter: g.o.Meter.Counter(id), id: id, n: s.n, settled: s.settled,
+			counter: g.o.Meter.Counter(id), n: s.n, settled: s.settled,
 			quota: meter.Unlimited, bound: meter.Unlimited,
 		})
 	}
@@ -198,9 +201,9 @@ func (t *terms) policyField() string {
 		}
 		b.WriteString(`"` + name + `";q=` + strconv.FormatInt(quota, 10) + ";w=" + strconv.FormatInt(seconds(window), 10))
 	}
-	for i := range t.rates {
-		if r := &t.rates[i]; r.plan.Unit == plan.Requests {
-			write(r.name, r.plan.Burst, r.plan.Per)
+	for i := range t.shownRates {
+		if r := &t.shownRates[i]; r.Unit == plan.Requests {
+			write(r.name, r.Burst, r.Per)
 		}
 	}
 	for i := range t.quotas {

@@ -59,7 +59,11 @@ func (t *Ticket) begin(g *Gate, c *Call) {
 	if c.Now.IsZero() {
 		c.Now = g.o.Now()
 	}
-	*t = Ticket{Route: c.Route, gate: g, now: c.Now, shadow: c.Shadow, outcome: Allowed}
+	t.Key, t.Customer, t.Plan, t.Route, t.Cost, t.Would = nil, nil, nil, c.Route, 0, nil
+	t.gate, t.entry, t.terms, t.now, t.shadow = g, nil, nil, c.Now, c.Shadow
+	t.admitted, t.outcome, t.usage, t.entered = false, Allowed, 0, 0
+	t.settled.Store(false)
+	t.released.Store(false)
 	t.full, t.spent = t.fullSpace[:0], t.spentSpace[:0]
 	t.holds, t.quotaUsed = t.holdSpace[:0], t.usedSpace[:0]
 }

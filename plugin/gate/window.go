@@ -39,7 +39,7 @@ func (t *Ticket) Windows(to []Window) []Window {
 		if i < len(t.full) {
 			full = t.full[i]
 		}
-		to = append(to, r.window(full, now))
+		to = append(to, t.terms.rateWindow(i, full, now))
 	}
 	for i := range t.terms.quotas {
 		q := &t.terms.quotas[i]
@@ -63,12 +63,13 @@ func (t *Ticket) usedOf(i int) int64 {
 // usedIn returns what is used in a hold's period, however much that is.
 func usedIn(h meter.Hold) int64 { return meter.Unlimited - h.Remaining(meter.Unlimited) }
 
-func (r *rateTerm) window(full, now int64) Window {
-	left := limit.Remaining(r.rate, full, now)
+func (t *terms) rateWindow(i int, full, now int64) Window {
+	r := &t.shownRates[i]
+	left := limit.Remaining(t.rates[i].rate, full, now)
 	return Window{
-		Name: r.name, Unit: r.plan.Unit, Scope: r.plan.Scope,
-		Limit: r.plan.Burst, Used: r.plan.Burst - left, Remaining: left,
-		Length: r.plan.Per, Reset: time.Duration(max(full-now, 0)),
+		Name: r.name, Unit: r.Unit, Scope: r.Scope,
+		Limit: r.Burst, Used: r.Burst - left, Remaining: left,
+		Length: r.Per, Reset: time.Duration(max(full-now, 0)),
 	}
 }
 
