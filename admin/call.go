@@ -15,7 +15,7 @@ type call struct {
 	r         *http.Request
 	now       time.Time // when it came
 	requestID string
-	route     *route
+	route     *mounted
 	actor     token     // zero on public routes
 	document  *document // what was sent; empty where nothing was
 }

@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"path"
@@ -147,21 +146,36 @@ func sameOrigin(origin string, r *http.Request) bool {
 
 // find returns the route of a request, or a problem: 404 or 405. Paths that
 // are not clean have none.
-func (s *Server) find(r *http.Request) (*route, error) {
-	if p := r.URL.EscapedPath(); p == "" || p[0] != '/' || path.Clean(p) != p {
+func (s *Server) find(r *http.Request) (*mounted, error) {
+	escaped := r.URL.EscapedPath()
+	if escaped == "" || escaped[0] != '/' || path.Clean(escaped) != escaped {
 		return nil, noSuchCall()
 	}
 	h, pattern := s.mux.Handler(r)
-	if found, is := h.(*route); is && pattern != "" {
+	if found, is := h.(*mounted); is && pattern != "" {
+		if found.segment > 0 {
+			ref, err := url.PathUnescape(strings.Split(escaped, "/")[found.segment])
+			if err != nil || ref == "" {
+				return nil, noSuchCall()
+			}
+			r.SetPathValue("id", ref)
+		}
 		return found, nil
 	}
-	answer := httptest.NewRecorder()
+	answer := headerOnly{}
 	h.ServeHTTP(answer, r)
 	if allow := answer.Header().Get("Allow"); allow != "" {
 		return nil, methodNotAllowed(allow)
 	}
 	return nil, noSuchCall()
 }
+
+// headerOnly keeps the header of what the mux says where it has no route.
+type headerOnly http.Header
+
+func (h headerOnly) Header() http.Header         { return http.Header(h) }
+func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h headerOnly) WriteHeader(int)             {}
 
 // authenticate returns who calls.
 func (s *Server) authenticate(ctx context.Context, c *call) (token, error) {

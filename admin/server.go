@@ -5,6 +5,9 @@ package admin
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/keytoll/keytoll/plugin/apikey"
@@ -18,6 +21,7 @@ type Server struct {
 	running  *running
 	attempts *attempts
 	mux      *http.ServeMux
+	writing  sync.Mutex // calls that change something take turns
 }
 
 // handler answers one call that has passed the guard. A nil answer means that
@@ -30,6 +34,24 @@ type route struct {
 	roles   roles  // who may, beside the owner
 	body    body
 	handle  handler
+}
+
+// mounted is a route that a mux can find.
+type mounted struct {
+	route
+	segment int // of the path that is {id}; 0: none
+}
+
+// ServeHTTP is not called: the mux only finds a route, see Server.find.
+func (*mounted) ServeHTTP(http.ResponseWriter, *http.Request) {}
+
+// mount prepares the routes for find.
+func (s *Server) mount() {
+	s.mux = http.NewServeMux()
+	for _, r := range s.routes() {
+		_, path, _ := strings.Cut(r.pattern, " ")
+		s.mux.Handle(r.pattern, &mounted{r, max(slices.Index(strings.Split(path, "/"), "{id}"), 0)})
+	}
 }
 
 // routes is the whole API.
