@@ -11,11 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/keytoll/keytoll/examples/internal/rig"
 )
 
 // storm sends n requests from clients at once and counts the statuses.
 func (g *gateway) storm(clients, n int, request func(i int) (path, secret string)) map[int]int64 {
-	g.t.Helper()
+	g.T.Helper()
 	var next atomic.Int64
 	var mu sync.Mutex
 	statuses := make(map[int]int64)
@@ -25,7 +27,7 @@ func (g *gateway) storm(clients, n int, request func(i int) (path, secret string
 			mine := make(map[int]int64)
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
 				path, secret := request(i)
-				mine[g.get(path, secret)]++
+				mine[g.Get(path, secret)]++
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -42,7 +44,7 @@ func TestAQuotaOf1000Gives64ClientsExactly1000(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "default_plan free\nplan free {\n quota 1000/month\n }", "keytoll")
 	for range 2 {
-		key, secret := g.mint(object{"customer": "crowd@example.com", "plan": "free"})
+		key, secret := g.Mint(object{"customer": "crowd@example.com", "plan": "free"})
 		statuses := g.storm(64, 5000, func(int) (string, string) { return "/", secret })
 		if statuses[200] != 1000 || statuses[429] != 4000 {
 			t.Errorf("statuses: got %v, want 1000 × 200 and 4000 × 429", statuses)
@@ -50,7 +52,7 @@ func TestAQuotaOf1000Gives64ClientsExactly1000(t *testing.T) {
 		if got := u.count(key); got != 1000 {
 			t.Errorf("the upstream answered %d, want 1000", got)
 		}
-		if got := g.used(key); got != 1000 {
+		if got := g.Used(key); got != 1000 {
 			t.Errorf("usage shows %d, want 1000", got)
 		}
 	}
@@ -59,8 +61,8 @@ func TestAQuotaOf1000Gives64ClientsExactly1000(t *testing.T) {
 func TestTwoKeysShareAPooledQuotaOf500Exactly(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "default_plan team\nplan team {\n quota 500/month per customer\n }", "keytoll")
-	one, first := g.mint(object{"customer": "pool@example.com", "name": "one"})
-	two, second := g.mint(object{"customer": "pool@example.com", "name": "two"})
+	one, first := g.Mint(object{"customer": "pool@example.com", "name": "one"})
+	two, second := g.Mint(object{"customer": "pool@example.com", "name": "two"})
 	statuses := g.storm(32, 1500, func(i int) (string, string) {
 		if i%2 == 0 {
 			return "/", first
@@ -73,7 +75,7 @@ func TestTwoKeysShareAPooledQuotaOf500Exactly(t *testing.T) {
 	if got := u.count(one) + u.count(two); got != 500 {
 		t.Errorf("the upstream answered %d, want 500", got)
 	}
-	if got := g.used(one) + g.used(two); got != 500 {
+	if got := g.Used(one) + g.Used(two); got != 500 {
 		t.Errorf("usage shows %d, want 500", got)
 	}
 }
@@ -81,14 +83,14 @@ func TestTwoKeysShareAPooledQuotaOf500Exactly(t *testing.T) {
 func TestARateOf100ASecondBurst10Holds(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "default_plan steady\nplan steady {\n rate 100/second burst 10\n }", "keytoll")
-	_, secret := g.mint(object{"customer": "steady@example.com"})
+	_, secret := g.Mint(object{"customer": "steady@example.com"})
 	var admitted atomic.Int64
 	began := time.Now()
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
 			for time.Since(began) < 5*time.Second {
-				if g.get("/", secret) == 200 {
+				if g.Get("/", secret) == 200 {
 					admitted.Add(1)
 				}
 			}
@@ -107,17 +109,17 @@ func TestARateOf100ASecondBurst10Holds(t *testing.T) {
 func TestARefusalByOneRateLeavesTheOthersUntouched(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "default_plan two\nplan two {\n rate 3/hour\n rate 100/day\n quota 50/month\n }", "keytoll {\n headers standard\n }")
-	key, secret := g.mint(object{"customer": "two@example.com"})
+	key, secret := g.Mint(object{"customer": "two@example.com"})
 	for i := range 20 {
 		want := 200
 		if i >= 3 {
 			want = 429
 		}
-		if got := g.get("/", secret); got != want {
+		if got := g.Get("/", secret); got != want {
 			t.Fatalf("request %d: got %d, want %d", i+1, got, want)
 		}
 	}
-	res, err := g.send("/", secret)
+	res, err := g.Send("/", secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +127,7 @@ func TestARefusalByOneRateLeavesTheOthersUntouched(t *testing.T) {
 	if got := res.Header.Get("RateLimit"); !fields.MatchString(got) {
 		t.Errorf("RateLimit: got %s, want %s", got, fields)
 	}
-	if got := g.used(key); got != 3 {
+	if got := g.Used(key); got != 3 {
 		t.Errorf("usage shows %d, want 3", got)
 	}
 }
@@ -133,12 +135,12 @@ func TestARefusalByOneRateLeavesTheOthersUntouched(t *testing.T) {
 func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
 	u := newUpstream(t)
 	reloads := 100
-	if testing.Short() || raced {
+	if testing.Short() || rig.Raced {
 		reloads = 25
 	}
 	options := "default_plan free\nplan free {\n quota 10M/month\n }"
 	g := start(t, u, options, "keytoll")
-	key, secret := g.mint(object{"customer": "reload@example.com"})
+	key, secret := g.Mint(object{"customer": "reload@example.com"})
 	stop := make(chan struct{})
 	var mu sync.Mutex
 	statuses := make(map[int]int64)
@@ -151,7 +153,7 @@ func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
 					return
 				default:
 				}
-				status := g.get("/", secret)
+				status := g.Get("/", secret)
 				mu.Lock()
 				statuses[status]++
 				mu.Unlock()
@@ -162,18 +164,18 @@ func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
 		// Every other configuration differs, and one in five is refused.
 		switch rand.IntN(5) {
 		case 0:
-			g.configure(u, "default_plan free\nplan free {\n quota 0/month\n }", "keytoll")
-			if out, err := g.reload(); err == nil {
+			g.Configure(u.URL, "default_plan free\nplan free {\n quota 0/month\n }", "keytoll")
+			if out, err := g.Reload(); err == nil {
 				t.Fatalf("a quota of 0 was taken: %s", out)
 			}
 			continue
 		case 1:
-			g.configure(u, options+"\nplan other {\n rate 5/second\n }", "keytoll")
+			g.Configure(u.URL, options+"\nplan other {\n rate 5/second\n }", "keytoll")
 		default:
-			g.configure(u, options, "keytoll")
+			g.Configure(u.URL, options, "keytoll")
 		}
-		if out, err := g.reload(); err != nil {
-			t.Fatalf("reload: %v\n%s\n%s", err, out, g.log())
+		if out, err := g.Reload(); err != nil {
+			t.Fatalf("reload: %v\n%s\n%s", err, out, g.Log())
 		}
 	}
 	close(stop)
@@ -181,12 +183,12 @@ func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
 	if len(statuses) != 1 || statuses[200] == 0 {
 		t.Errorf("statuses: got %v, want 200 alone", statuses)
 	}
-	if got, want := g.used(key), u.count(key); got != want {
+	if got, want := g.Used(key), u.count(key); got != want {
 		t.Errorf("usage shows %d, the upstream answered %d", got, want)
 	}
-	g.stop()
-	g.run()
-	if got, want := g.used(key), u.count(key); got != want {
+	g.Stop()
+	g.Run()
+	if got, want := g.Used(key), u.count(key); got != want {
 		t.Errorf("after a restart usage shows %d, the upstream answered %d", got, want)
 	}
 }
@@ -194,13 +196,13 @@ func TestAHundredReloadsUnderLoadLoseNothing(t *testing.T) {
 func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "default_plan free\nplan free {\n quota 100/month\n }", "keytoll")
-	key, secret := g.mint(object{"customer": "slow@example.com"})
-	req, err := http.NewRequest(http.MethodGet, g.url+"/slow?for=2s", nil)
+	key, secret := g.Mint(object{"customer": "slow@example.com"})
+	req, err := http.NewRequest(http.MethodGet, g.URL+"/slow?for=2s", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+secret)
-	res, err := g.client.Do(req)
+	res, err := g.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +211,7 @@ func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
 	if !lines.Scan() {
 		t.Fatal("no first line")
 	}
-	go g.stop()
+	go g.Stop()
 	last := ""
 	for lines.Scan() {
 		if lines.Text() != "" {
@@ -219,9 +221,9 @@ func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
 	if lines.Err() != nil || last != "data: ended" {
 		t.Errorf("the answer ended with %q and %v, want its last line", last, lines.Err())
 	}
-	<-g.exited
-	g.run()
-	if got := g.used(key); got != 1 {
+	<-g.Exited
+	g.Run()
+	if got := g.Used(key); got != 1 {
 		t.Errorf("usage shows %d after the restart, want 1", got)
 	}
 }

@@ -47,20 +47,20 @@ func TestWhatTheUpstreamReceivesByteForByte(t *testing.T) {
 			scope chat
 		}
 	}`)
-	id, secret := g.mint(object{"customer": "raw@example.com"})
-	_, other := g.mint(object{"customer": "raw@example.com"})
-	revoked, gone := g.mint(object{"customer": "raw@example.com"})
-	_, tied := g.mint(object{"customer": "raw@example.com", "allowed_ips": []string{"192.0.2.0/24"}})
-	_, narrow := g.mint(object{"customer": "raw@example.com", "scopes": []string{"images"}})
-	g.must("POST", "/v1/keys/"+revoked+"/revoke", nil)
-	customer := g.must("GET", "/v1/keys/"+id, nil)["customer"].(string)
+	id, secret := g.Mint(object{"customer": "raw@example.com"})
+	_, other := g.Mint(object{"customer": "raw@example.com"})
+	revoked, gone := g.Mint(object{"customer": "raw@example.com"})
+	_, tied := g.Mint(object{"customer": "raw@example.com", "allowed_ips": []string{"192.0.2.0/24"}})
+	_, narrow := g.Mint(object{"customer": "raw@example.com", "scopes": []string{"images"}})
+	g.Must("POST", "/v1/keys/"+revoked+"/revoke", nil)
+	customer := g.Must("GET", "/v1/keys/"+id, nil)["customer"].(string)
 	names := strings.NewReplacer(
 		"{secret}", secret, "{other}", other, "{revoked}", gone, "{tied}", tied, "{narrow}", narrow,
-		"{host}", strings.TrimPrefix(g.url, "http://"), "{key}", id, "{customer}", customer,
+		"{host}", strings.TrimPrefix(g.URL, "http://"), "{key}", id, "{customer}", customer,
 		"{long}", strings.Repeat("k", 5000), "{megabyte}", strings.Repeat("h", 1<<20))
 	back := strings.NewReplacer(
 		secret, "{secret}", other, "{other}", gone, "{revoked}", tied, "{tied}", narrow, "{narrow}",
-		strings.TrimPrefix(g.url, "http://"), "{host}", id, "{key}", customer, "{customer}")
+		strings.TrimPrefix(g.URL, "http://"), "{host}", id, "{key}", customer, "{customer}")
 
 	files, err := filepath.Glob("testdata/raw/*.txt")
 	if err != nil || len(files) < 25 {
@@ -127,7 +127,7 @@ func writeRaw(t *testing.T, file, got string) {
 // answers; "closed" where the connection ended without one.
 func (g *gateway) play(t *testing.T, sent []byte) []string {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

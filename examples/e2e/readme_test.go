@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/keytoll/keytoll/examples/internal/rig"
 )
 
 // TestTheReadmeTranscriptIsWhatHappens starts Caddyfile.example and types what
@@ -30,19 +32,19 @@ func TestTheReadmeTranscriptIsWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	dir := t.TempDir()
-	p := ports(t, 4)
+	g := rig.New(t)
+	dir, p := g.Dir, rig.Ports(t, 4)
 	moved := strings.NewReplacer(
 		":8080", fmt.Sprintf(":%d", p[0]), ":8090", fmt.Sprintf(":%d", p[1]), ":2021", fmt.Sprintf(":%d", p[2]),
 		"auto_https off", fmt.Sprintf("auto_https off\n\tadmin 127.0.0.1:%d", p[3]))
-	g := &gateway{t: t, dir: dir, config: filepath.Join(dir, "Caddyfile"), admin: fmt.Sprintf("http://127.0.0.1:%d", p[2])}
+	g.Admin = fmt.Sprintf("http://127.0.0.1:%d", p[2])
 	text := strings.Replace(moved.Replace(string(example)), "./keytoll-data", filepath.Join(dir, "data"), 1)
-	if err := os.WriteFile(g.config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(g.Config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.run()
-	t.Cleanup(g.stop)
-	if err := os.Symlink(binary, filepath.Join(dir, "caddy")); err != nil {
+	g.Run()
+	t.Cleanup(g.Stop)
+	if err := os.Symlink(rig.Binary, filepath.Join(dir, "caddy")); err != nil {
 		t.Fatal(err)
 	}
 
@@ -62,8 +64,8 @@ func TestTheReadmeTranscriptIsWhatHappens(t *testing.T) {
 	shell := exec.Command("sh")
 	shell.Stdin = strings.NewReader("exec 2>&1\n" + script.String())
 	shell.Dir = dir
-	shell.Env = append(g.env(), "PATH="+dir+":"+os.Getenv("PATH"), "KEYTOLL_ADMIN="+g.admin,
-		"KEYTOLL_ADMIN_TOKEN="+g.token, "NO_COLOR=1")
+	shell.Env = append(g.Env(), "PATH="+dir+":"+os.Getenv("PATH"), "KEYTOLL_ADMIN="+g.Admin,
+		"KEYTOLL_ADMIN_TOKEN="+g.Token, "NO_COLOR=1")
 	raw, err := shell.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, raw)
@@ -107,7 +109,7 @@ func TestEveryCaddyfileInTheReadmeAdapts(t *testing.T) {
 		t.Fatalf("%d Caddyfiles found, want at least 3", len(files))
 	}
 	for name, text := range files {
-		cmd := exec.Command(binary, "adapt", "--config", "-", "--adapter", "caddyfile")
+		cmd := exec.Command(rig.Binary, "adapt", "--config", "-", "--adapter", "caddyfile")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
@@ -120,19 +122,19 @@ func TestEveryCaddyfileInTheReadmeAdapts(t *testing.T) {
 func TestValidateBesideARunningServerTouchesNothing(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "", "keytoll")
-	_, secret := g.mint(object{"customer": "v@example.com"})
-	before := listing(t, filepath.Join(g.dir, "data"))
+	_, secret := g.Mint(object{"customer": "v@example.com"})
+	before := listing(t, filepath.Join(g.Dir, "data"))
 	for _, verb := range []string{"validate", "adapt"} {
-		cmd := exec.Command(binary, verb, "--config", g.config, "--adapter", "caddyfile")
-		cmd.Env = g.env()
+		cmd := exec.Command(rig.Binary, verb, "--config", g.Config, "--adapter", "caddyfile")
+		cmd.Env = g.Env()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", verb, err, out)
 		}
 	}
-	if after := listing(t, filepath.Join(g.dir, "data")); after != before {
+	if after := listing(t, filepath.Join(g.Dir, "data")); after != before {
 		t.Errorf("files before:\n%s\nafter:\n%s", before, after)
 	}
-	if got := g.get("/", secret); got != http.StatusOK {
+	if got := g.Get("/", secret); got != http.StatusOK {
 		t.Errorf("a request after it: got %d, want 200", got)
 	}
 }
@@ -141,27 +143,27 @@ func TestValidateBesideARunningServerTouchesNothing(t *testing.T) {
 func TestASecondProcessOnTheStorageIsToldWhoHoldsIt(t *testing.T) {
 	u := newUpstream(t)
 	g := start(t, u, "", "keytoll")
-	text, err := os.ReadFile(g.config)
+	text, err := os.ReadFile(g.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := ports(t, 3)
+	p := rig.Ports(t, 3)
 	other := strings.NewReplacer(
-		g.caddyAdmin, fmt.Sprintf("127.0.0.1:%d", p[0]),
-		strings.TrimPrefix(g.admin, "http://"), fmt.Sprintf("127.0.0.1:%d", p[1]),
-		g.url, fmt.Sprintf("http://127.0.0.1:%d", p[2]),
+		g.CaddyAdmin, fmt.Sprintf("127.0.0.1:%d", p[0]),
+		strings.TrimPrefix(g.Admin, "http://"), fmt.Sprintf("127.0.0.1:%d", p[1]),
+		g.URL, fmt.Sprintf("http://127.0.0.1:%d", p[2]),
 		"/data\n", "/data {\n lock_wait 200ms\n }\n").Replace(string(text))
-	path := filepath.Join(g.dir, "Caddyfile.second")
+	path := filepath.Join(g.Dir, "Caddyfile.second")
 	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary, "run", "--config", path, "--adapter", "caddyfile")
-	cmd.Env = g.env()
+	cmd := exec.Command(rig.Binary, "run", "--config", path, "--adapter", "caddyfile")
+	cmd.Env = g.Env()
 	out, err := cmd.CombinedOutput()
 	if err == nil {
 		t.Fatal("a second process opened the storage")
 	}
-	for _, want := range []string{"keytoll.db", fmt.Sprint(g.cmd.Process.Pid)} {
+	for _, want := range []string{"keytoll.db", fmt.Sprint(g.Cmd.Process.Pid)} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("its message does not name %s:\n%s", want, out)
 		}
