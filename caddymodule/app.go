@@ -105,7 +105,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.admin, err = a.Admin.endpoint(a.logger); err != nil {
 		return err
 	}
-	if a.tenancy, err = rent(a.Storage); err != nil {
+	if a.tenancy, err = rent(a.Storage.place()); err != nil {
 		return err
 	}
 	if err := a.tenancy.engine.metrics.register(ctx.GetMetricsRegistry()); err != nil {
