@@ -195,7 +195,7 @@ func (a *App) parseAdmin(d *caddyfile.Dispenser) error {
 	opts := options{
 		"token":     text(&admin.Token, "token {env.KEYTOLL_ADMIN_TOKEN}"),
 		"hosts":     list(&admin.Hosts, "host", "hosts admin.example.com", hostProblem),
-		"plaintext": flag(&admin.Plaintext, "plaintext"),
+		"plaintext": mark(&admin.Plaintext, "plaintext"),
 		"tls": {parse: func(d *caddyfile.Dispenser) error {
 			files, err := words(d, 2, 2, "tls cert.pem key.pem")
 			if err != nil {

@@ -122,7 +122,7 @@ func (h *Handler) parseRoute(d *caddyfile.Dispenser) error {
 		"scope":     text(&r.Scope, "scope chat"),
 		"rate":      rates(&r.Rates),
 		"charge_on": list(&r.ChargeOn, "status", "charge_on 2xx 404", statusProblem),
-		"public":    flag(&r.Public, "public"),
+		"public":    mark(&r.Public, "public"),
 	}.parse(d, "route "+r.Name)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func (a *App) parsePlan(d *caddyfile.Dispenser) error {
 		"routes":       list(&p.Routes, "route", "routes chat images", plan.NameProblem),
 		"stripe_price": list(&p.StripePrices, "stripe_price", "stripe_price price_…", nil),
 		"stripe_meter": {parse: p.parseStripeMeter, many: true},
-		"not_for_sale": flag(&p.NotForSale, "not_for_sale"),
+		"not_for_sale": mark(&p.NotForSale, "not_for_sale"),
 	}.parse(d, "plan "+id)
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (a *App) parseStripe(d *caddyfile.Dispenser) (fallbackAt *caddyfile.Dispens
 		"webhook_secret": {parse: s.parseWebhookSecret, many: true},
 		"api_base":       {parse: s.parseAPIBase},
 		"grace":          {parse: s.parseGrace},
-		"hold":           flag(&s.Hold, "hold"),
+		"hold":           mark(&s.Hold, "hold"),
 		"bill_from":      {parse: s.parseBillFrom},
 		"fallback_plan": {parse: func(d *caddyfile.Dispenser) (err error) {
 			s.FallbackPlan, err = oneWord(d, "fallback_plan free")

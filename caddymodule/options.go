@@ -78,8 +78,8 @@ func text(to *string, usage string) option {
 	}}
 }
 
-// flag is the option that is one word and nothing more.
-func flag(to *bool, usage string) option {
+// mark is the option that is one word and nothing more.
+func mark(to *bool, usage string) option {
 	return option{parse: func(d *caddyfile.Dispenser) error {
 		*to = true
 		_, err := words(d, 0, 0, usage)
