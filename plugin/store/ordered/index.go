@@ -9,7 +9,6 @@ import (
 
 	"github.com/keytoll/keytoll/plugin/apikey"
 	"github.com/keytoll/keytoll/plugin/customer"
-	"github.com/keytoll/keytoll/plugin/store"
 )
 
 // maxWord bounds, in bytes, what of a word is indexed; lists test the rest on
@@ -166,46 +165,4 @@ func standingExpired(s []byte, now time.Time) bool {
 	}
 	expiry := s[2:]
 	return asNumber(expiry) != 0 && bytes.Compare(expiry, stamp(now)) <= 0
-}
-
-// drop and take turn the entries of a record's former state into those of its new
-// one, in two halves: all records give up what they had before any takes what
-// another may have given up.
-func drop(tx Tx, old, next []entry) error {
-	for i := range old {
-		if !has(next, &old[i]) {
-			if err := tx.Bucket(old[i].bucket).Delete(old[i].key); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func has(entries []entry, e *entry) bool {
-	for i := range entries {
-		if entries[i].bucket == e.bucket && bytes.Equal(entries[i].key, e.key) && bytes.Equal(entries[i].value, e.value) {
-			return true
-		}
-	}
-	return false
-}
-
-func take(tx Tx, id string, old, next []entry) error {
-	for i := range next {
-		e := &next[i]
-		if has(old, e) {
-			continue
-		}
-		b := tx.Bucket(e.bucket)
-		if e.unique != "" {
-			if owner := b.Get(e.key); owner != nil && string(owner) != id {
-				return &store.DuplicateError{Field: e.unique, ID: string(owner)}
-			}
-		}
-		if err := b.Put(e.key, e.value); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -38,11 +38,11 @@ func checkMutations(m store.Mutations) error {
 
 // current reads the stored record a mutation names: nil for a new one.
 func current[T any](b Bucket, kind, id string, named uint64, revision func(*T) uint64) (*T, error) {
-	var old T
-	err := decode(b, kind, []byte(id), &old)
-	switch {
-	case errors.Is(err, store.ErrNotFound) && named == 0:
+	if named == 0 && b.Get([]byte(id)) == nil {
 		return nil, nil
+	}
+	var old T
+	switch err := decode(b, kind, []byte(id), &old); {
 	case err != nil:
 		return nil, err
 	case named == 0:

@@ -24,7 +24,7 @@ type effort struct {
 // are not gathered and sorted at once: a page is looked for by testing records,
 // newest first, and only where many tests did not fill it, all ids are gathered
 // after all.
-func usualEffort() effort { return effort{few: 20_000, tests: 20_000} }
+func usualEffort() effort { return effort{few: 20_000, tests: 4_000} }
 
 var errTooManyTests = errors.New("too many records were tested")
 

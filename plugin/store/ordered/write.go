@@ -22,7 +22,7 @@ func (e *Engine) Write(ctx context.Context, m store.Mutations) (uint64, error) {
 	defer e.writing.Unlock()
 	var w *write
 	err := e.update(ctx, func(tx Tx) error {
-		w = &write{tx: tx, m: m, counted: make(map[string]int64)}
+		w = &write{tx: tx, m: m, counted: make(map[string]int64), unwritten: make(map[string]string)}
 		return w.run()
 	})
 	if err != nil {
@@ -63,18 +63,18 @@ type write struct {
 	customers  []customerWrite
 	byCustomer map[string]int // index in customers
 	keys       []keyWrite
+	edits      edits
+	unwritten  map[string]string // plans of customers this write leaves alone
 }
 
 type customerWrite struct {
-	old       *customer.Customer
-	next      customer.Customer
-	had, have []entry
+	old  *customer.Customer
+	next customer.Customer
 }
 
 type keyWrite struct {
-	old       *apikey.Key
-	next      apikey.Key
-	had, have []entry
+	old  *apikey.Key
+	next apikey.Key
 }
 
 func (w *write) run() error {
@@ -89,7 +89,7 @@ func (w *write) run() error {
 	}
 	w.change.Revision = revision
 	for _, do := range []func() error{
-		w.readCustomers, w.readKeys, w.dropEntries,
+		w.readCustomers, w.readKeys, w.putEntries,
 		w.putCustomers, w.putKeys, w.putPlans, w.deletePlans,
 		w.putCounts, w.checkMaxKeys,
 	} {
@@ -114,13 +114,14 @@ func (w *write) readCustomers() error {
 			return err
 		}
 		next.Revision = w.change.Revision
-		c := customerWrite{old: old, next: next, have: customerEntries(&next)}
+		var had []entry
 		if old != nil {
-			c.had = customerEntries(old)
+			had = customerEntries(old)
 		} else {
 			w.counted[customersCount]++
 		}
-		w.customers = append(w.customers, c)
+		w.edits.change(next.ID, had, customerEntries(&next))
+		w.customers = append(w.customers, customerWrite{old, next})
 		w.change.Customers = append(w.change.Customers, next.ID)
 	}
 	return nil
@@ -144,16 +145,17 @@ func (w *write) readKeys() error {
 		if err != nil {
 			return err
 		}
-		k := keyWrite{old: old, next: next, have: keyEntries(&next, after)}
+		var had []entry
 		if old != nil {
 			if old.Customer != next.Customer {
 				return fmt.Errorf("key %s cannot change its customer", next.ID)
 			}
-			k.had = keyEntries(old, before)
+			had = keyEntries(old, before)
 			w.counted[keysCount+string(old.State)]--
 		}
 		w.counted[keysCount+string(next.State)]++
-		w.keys = append(w.keys, k)
+		w.edits.change(next.ID, had, keyEntries(&next, after))
+		w.keys = append(w.keys, keyWrite{old, next})
 		w.change.Keys = append(w.change.Keys, keyChange(old, &next))
 	}
 	return nil
@@ -168,10 +170,14 @@ func (w *write) customerPlans(id string) (before, after string, err error) {
 		}
 		return before, c.next.Plan, nil
 	}
+	if p, known := w.unwritten[id]; known {
+		return p, p, nil
+	}
 	var c struct{ Plan string }
 	if err := decode(w.tx.Bucket(customers), customers, []byte(id), &c); err != nil {
 		return "", "", err
 	}
+	w.unwritten[id] = c.Plan
 	return c.Plan, c.Plan, nil
 }
 
@@ -190,26 +196,11 @@ func keyChange(old, next *apikey.Key) store.KeyChange {
 	return c
 }
 
-func (w *write) dropEntries() error {
-	for i := range w.customers {
-		if err := drop(w.tx, w.customers[i].had, w.customers[i].have); err != nil {
-			return err
-		}
-	}
-	for i := range w.keys {
-		if err := drop(w.tx, w.keys[i].had, w.keys[i].have); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (w *write) putEntries() error { return w.edits.apply(w.tx) }
 
 func (w *write) putCustomers() error {
 	for i := range w.customers {
 		c := &w.customers[i]
-		if err := take(w.tx, c.next.ID, c.had, c.have); err != nil {
-			return err
-		}
 		raw, err := put(w.tx.Bucket(customers), c.next.ID, &c.next)
 		if err != nil {
 			return err
@@ -231,9 +222,6 @@ func (w *write) putCustomers() error {
 func (w *write) putKeys() error {
 	for i := range w.keys {
 		k := &w.keys[i]
-		if err := take(w.tx, k.next.ID, k.had, k.have); err != nil {
-			return err
-		}
 		raw, err := put(w.tx.Bucket(keys), k.next.ID, &k.next)
 		if err != nil {
 			return err
