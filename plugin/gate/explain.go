@@ -58,6 +58,7 @@ type ExplainedLimit struct {
 	Max       *int64     `json:"max,omitempty"`    // units past a quota that are billed
 	Used      int64      `json:"used"`
 	Remaining int64      `json:"remaining"`
+	Billed    *int64     `json:"billed,omitempty"` // units of a quota that were billed in its period
 	ResetsAt  *time.Time `json:"resets_at,omitempty"`
 }
 
@@ -213,7 +214,7 @@ func (g *Gate) explainLimits(ctx context.Context, x *Explanation, t *terms, now 
 		if err != nil {
 			return err
 		}
-		l := ExplainedLimit{Kind: "quota", From: q.from, Period: q.Span}
+		l := ExplainedLimit{Kind: "quota", From: q.from, Period: q.Span, Billed: &reading.Billed}
 		code := QuotaExceeded
 		if q.Overage == plan.Bill {
 			most := q.MaxOverage()
