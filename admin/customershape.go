@@ -152,7 +152,7 @@ func readCustomer(f *fields, c *customer.Customer) {
 	c.Overrides = plan.Overrides{}
 	if o := f.object("overrides"); o != nil {
 		c.Overrides = plan.Overrides{
-			Rates: readRates(o), Quota: readLimit[plan.Quota](o, "quota"), Concurrency: readLimit[plan.Concurrency](o, "concurrency"),
+			Rates: readRates(o), Quota: readQuota(o, "quota"), Concurrency: readConcurrency(o, "concurrency"),
 			Until: o.when("until"), Reason: o.text("reason", maxReason),
 		}
 		o.close()

@@ -53,7 +53,7 @@ func shapeKey(k *apikey.Key, lastUsed, now time.Time) keyShape {
 	shape := keyShape{
 		ID: k.ID, Object: "key", Customer: k.Customer, Name: unlessZero(k.Name), Start: unlessZero(k.Start()),
 		Mode: k.Mode, Status: k.Status(now), Plan: unlessZero(k.Plan),
-		Scopes: slices.Concat([]string{}, k.Scopes), AllowedIPs: slices.Concat([]netip.Prefix{}, k.AllowedIPs),
+		Scopes: listed(k.Scopes), AllowedIPs: listed(k.AllowedIPs),
 		Rates: k.Overrides.Rates, Quota: k.Overrides.Quota, Concurrency: k.Overrides.Concurrency,
 		OverridesUntil: unlessZero(k.Overrides.Until), OverridesReason: unlessZero(k.Overrides.Reason),
 		ExpiresAt: unlessZero(k.ExpiresAt), CreatedAt: k.CreatedAt, RevokedAt: unlessZero(k.RevokedAt),
@@ -66,6 +66,9 @@ func shapeKey(k *apikey.Key, lastUsed, now time.Time) keyShape {
 	}
 	return shape
 }
+
+// listed returns a copy of a list that JSON shows as one, not as null.
+func listed[T any](list []T) []T { return append([]T{}, list...) }
 
 // shownKey is shapeKey with the time of the last use.
 func (s *Server) shownKey(ctx context.Context, k *apikey.Key, now time.Time) (keyShape, error) {

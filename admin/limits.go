@@ -52,6 +52,30 @@ func (f *fields) failLimit(name string, err error) {
 	}
 }
 
+// readQuota reads a quota: an object, a number of requests a month, or the word
+// unlimited. nil where it is absent.
+func readQuota(f *fields, name string) *plan.Quota {
+	switch f.member(name).(type) {
+	case json.Number, string:
+		return &plan.Quota{Unit: plan.Requests, Limit: f.count(name), Span: plan.Month, Overage: plan.Block}
+	}
+	return readLimit[plan.Quota](f, name)
+}
+
+// readConcurrency reads a bound on requests in flight: an object, a number per
+// key, or the word unlimited. nil where it is absent.
+func readConcurrency(f *fields, name string) *plan.Concurrency {
+	switch value := f.member(name).(type) {
+	case json.Number, string:
+		return &plan.Concurrency{Limit: max(f.count(name), 0), Scope: plan.PerKey}
+	case map[string]any:
+		if limit, is := value["limit"].(json.Number); value["limit"] == nil || is && limit.String() == "0" {
+			f.fail(name+".limit", "It must be a number from 1 up, or the word unlimited.")
+		}
+	}
+	return readLimit[plan.Concurrency](f, name)
+}
+
 // readRates reads a list of rates; nil where it is absent.
 func readRates(f *fields) *[]plan.Rate {
 	values, is := f.list("rates", maxList)
@@ -79,7 +103,7 @@ func readRates(f *fields) *[]plan.Rate {
 // alone.
 func readKeyLimits(f *fields) plan.Overrides {
 	o := plan.Overrides{
-		Rates: readRates(f), Quota: readLimit[plan.Quota](f, "quota"), Concurrency: readLimit[plan.Concurrency](f, "concurrency"),
+		Rates: readRates(f), Quota: readQuota(f, "quota"), Concurrency: readConcurrency(f, "concurrency"),
 		Until: f.when("overrides_until"), Reason: f.text("overrides_reason", maxReason),
 	}
 	const onlyKey = "Limits of a key hold for that key alone: its scope is key."

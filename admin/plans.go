@@ -35,9 +35,9 @@ type planShape struct {
 func (s *Server) shapePlan(p *plan.Plan) planShape {
 	shape := planShape{
 		ID: p.ID, Object: "plan", Title: unlessZero(p.Title), Source: p.Source, Default: p.ID == s.settings().DefaultPlan,
-		Rates: slices.Concat([]plan.Rate{}, p.Rates), Quotas: slices.Concat([]plan.Quota{}, p.Quotas), MaxKeys: unlessZero(p.MaxKeys),
-		Scopes: slices.Concat([]string{}, p.Scopes), Routes: slices.Concat([]string{}, p.Routes),
-		StripePrices: slices.Concat([]string{}, p.StripePrices), StripeMeters: slices.Concat([]plan.StripeMeter{}, p.StripeMeters),
+		Rates: listed(p.Rates), Quotas: listed(p.Quotas), MaxKeys: unlessZero(p.MaxKeys),
+		Scopes: listed(p.Scopes), Routes: listed(p.Routes),
+		StripePrices: listed(p.StripePrices), StripeMeters: listed(p.StripeMeters),
 		NotForSale: p.NotForSale,
 	}
 	if p.Concurrency.Limit != 0 {
@@ -111,7 +111,7 @@ func readPlan(f *fields, p *plan.Plan) {
 		p.Rates = *rates
 	}
 	p.Quotas = readQuotas(f)
-	if c := readLimit[plan.Concurrency](f, "concurrency"); c != nil {
+	if c := readConcurrency(f, "concurrency"); c != nil {
 		p.Concurrency = *c
 	}
 	p.MaxKeys = int(f.integer("max_keys", 1, 1_000_000))
@@ -137,7 +137,7 @@ func readQuotas(f *fields) []plan.Quota {
 	for i, value := range values {
 		name := at("quotas", i)
 		one := &fields{path: f.path, members: map[string]any{name: value}, asked: map[string]bool{}, wrong: f.wrong}
-		quota := readLimit[plan.Quota](one, name)
+		quota := readQuota(one, name)
 		if quota == nil {
 			f.fail(name, "It must be an object.")
 			return nil

@@ -155,6 +155,8 @@ func problemOf(err error) *problem {
 		return duplicate(taken.Field, taken.ID)
 	case errors.As(err, &field):
 		return wrongField(field.Field, sentence(field.Problem))
+	case errors.Is(err, store.ErrTooManyKeys):
+		return conflict("max_keys", "The customer has as many live keys as its plan allows.")
 	case errors.Is(err, store.ErrConflict):
 		return conflict("changed", "It was changed by somebody else at the same time. Try again.")
 	default:
