@@ -83,22 +83,35 @@ func (c *Counter) entered(ctx context.Context, now time.Time) (entered *slot, er
 func (m *Meter) commitAdjusted(ctx context.Context, now time.Time, made []adjusted) error {
 	m.rounds.Lock()
 	defer m.rounds.Unlock()
+	for _, a := range made {
+		if err := a.slot.believe(ctx); err != nil {
+			return err
+		}
+	}
 	for i := range made {
 		a := &made[i]
 		a.units = a.slot.correct(max(a.units, -max(a.slot.words.used(), 0)))
 	}
-	var batch store.Batch
-	for _, a := range made {
-		a.slot.at = now.Unix()
-		batch.Put = append(batch.Put, a.slot.row(m.book))
-	}
-	err := m.o.Journal.Commit(ctx, batch)
+	err := m.commitRows(ctx, now, made)
 	if err != nil {
 		for _, a := range made {
 			a.slot.correct(-a.units)
+			a.slot.doubt = true
 		}
 	}
 	return err
+}
+
+func (m *Meter) commitRows(ctx context.Context, now time.Time, made []adjusted) error {
+	var batch store.Batch
+	for _, a := range made {
+		record, err := a.slot.row(ctx, now)
+		if err != nil {
+			return err
+		}
+		batch.Put = append(batch.Put, record)
+	}
+	return m.o.Journal.Commit(ctx, batch)
 }
 
 // correct adds n to what is used, and n to what was adjusted in all. The caller
@@ -109,7 +122,7 @@ func (s *slot) correct(n int64) int64 {
 	} else {
 		s.words.refunded.Add(-n)
 	}
-	s.adjusted += n
+	s.kept.adjusted += n
 	s.touch()
 	return n
 }

@@ -16,10 +16,10 @@ import (
 // The book of slots has one chapter for each node, headed by its shelf:
 //
 //	"node" name               → shelf, 2 bytes
-//	shelf "last"              → the highest number given
-//	shelf "id" ID             → the numbers of a counter with their tags
-//	shelf "number" number     → ID
-//	shelf "segment" index     → name of the file
+//	shelf "l"                 → the highest number given
+//	shelf "i" ID              → the numbers of a counter with their tags
+//	shelf "n" number          → ID
+//	shelf "f" index           → name of a segment's file
 const (
 	chapterLast    = 'l'
 	chapterIDs     = 'i'
@@ -157,6 +157,25 @@ func (b *book) lastRecord(last int64) store.Record {
 		return store.Record{Book: store.Slots, Key: b.key(chapterLast, nil)}
 	}
 	return store.Record{Book: store.Slots, Key: b.key(chapterLast, nil), Value: bigEndian(last)}
+}
+
+// fileRecord names a segment's file.
+func (b *book) fileRecord(index int, name string) store.Record {
+	key := b.key(chapterFiles, binary.BigEndian.AppendUint32(nil, uint32(index)))
+	return store.Record{Book: store.Slots, Key: key, Value: []byte(name)}
+}
+
+// files returns the names of the segments' files.
+func (b *book) files(ctx context.Context) (names []string, err error) {
+	all := store.Prefixed(b.key(chapterFiles, nil))
+	err = b.journal.Scan(ctx, store.Slots, all, func(_, name []byte) bool {
+		names = append(names, string(name))
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the book of slots: %w", err)
+	}
+	return names, nil
 }
 
 // id returns whose a number is.

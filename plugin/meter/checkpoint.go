@@ -25,9 +25,19 @@ type row struct {
 
 // kept is what a checkpoint has beside the words.
 type kept struct {
-	sealed   int64 // of billed
-	adjusted int64 // by Adjust, in all
-	at       int64 // of the last round that wrote the row, in Unix seconds
+	sealed     int64 // of billed
+	sealedOver int64 // of over
+	adjusted   int64 // by Adjust, in all
+	ordinal    int64
+	at         int64 // of the last round that wrote the row, in Unix seconds
+}
+
+// words returns all of a row, in the order it is written in.
+func (r *row) words() [11]*int64 {
+	return [11]*int64{
+		&r.granted, &r.admitted, &r.refunded, &r.billed, &r.over, &r.refused,
+		&r.sealed, &r.sealedOver, &r.adjusted, &r.ordinal, &r.at,
+	}
 }
 
 const rowVersion = 1
@@ -35,10 +45,8 @@ const rowVersion = 1
 func (r row) bytes() []byte {
 	b := make([]byte, 1, 32)
 	b[0] = rowVersion
-	for _, v := range []int64{
-		r.granted, r.admitted, r.refunded, r.billed, r.over, r.refused, r.sealed, r.adjusted, r.at,
-	} {
-		b = binary.AppendVarint(b, v)
+	for _, v := range r.words() {
+		b = binary.AppendVarint(b, *v)
 	}
 	return b
 }
@@ -48,9 +56,7 @@ func parseRow(b []byte) (r row, err error) {
 		return row{}, errors.New("reading a checkpoint: not of this version")
 	}
 	b = b[1:]
-	for _, v := range []*int64{
-		&r.granted, &r.admitted, &r.refunded, &r.billed, &r.over, &r.refused, &r.sealed, &r.adjusted, &r.at,
-	} {
+	for _, v := range r.words() {
 		n, size := binary.Varint(b)
 		if size <= 0 {
 			return row{}, errors.New("reading a checkpoint: cut short")
@@ -59,6 +65,11 @@ func parseRow(b []byte) (r row, err error) {
 	}
 	r.found = true
 	return r, nil
+}
+
+// parseCheckpointKey returns the number in a key of the node.
+func (b *book) parseCheckpointKey(key []byte) int64 {
+	return int64(binary.BigEndian.Uint64(key[len(key)-8:]))
 }
 
 // checkpointKey orders by the start of the period, before 1970 too.
@@ -118,8 +129,11 @@ func (m *Meter) checkpointPart(ctx context.Context, slots []*slot) error {
 			continue
 		}
 		s.changed.Store(false) // before the words are read
-		s.at = now.Unix()
-		batch.Put = append(batch.Put, s.row(m.book))
+		record, err := s.row(ctx, now)
+		if err != nil {
+			return err
+		}
+		batch.Put = append(batch.Put, record)
 	}
 	if batch.Empty() {
 		return nil
@@ -134,12 +148,32 @@ func (m *Meter) checkpointPart(ctx context.Context, slots []*slot) error {
 }
 
 // row is the slot's checkpoint as of now. The caller holds Meter.rounds.
-func (s *slot) row(b *book) store.Record {
-	start := s.counter.id.Calendar.Period(s.ordinal).Start
-	return store.Record{
-		Book: store.Checkpoints, Key: b.checkpointKey(start, s.number.n),
-		Value: row{counts: s.words.counts(), kept: s.kept}.bytes(),
+func (s *slot) row(ctx context.Context, now time.Time) (store.Record, error) {
+	if err := s.believe(ctx); err != nil {
+		return store.Record{}, err
 	}
+	s.kept.ordinal, s.kept.at = s.ordinal, now.Unix()
+	r := row{counts: s.words.counts(), kept: s.kept}
+	return s.counter.m.book.rowRecord(s.start(), s.number.n, r), nil
+}
+
+func (s *slot) start() time.Time { return s.counter.id.Calendar.Period(s.ordinal).Start }
+
+// believe reads what only the checkpoint knows anew, where a failed commit has
+// left it in doubt. The caller holds Meter.rounds.
+func (s *slot) believe(ctx context.Context) error {
+	if !s.doubt {
+		return nil
+	}
+	written, err := s.counter.m.book.checkpoint(ctx, s.start(), s.number.n)
+	if err == nil {
+		s.kept, s.doubt = written.kept, false
+	}
+	return err
+}
+
+func (b *book) rowRecord(start time.Time, n int64, r row) store.Record {
+	return store.Record{Book: store.Checkpoints, Key: b.checkpointKey(start, n), Value: r.bytes()}
 }
 
 // PruneCheckpoints deletes the checkpoints of periods that begin before the

@@ -157,15 +157,17 @@ func (c *Counter) slotAt(ctx context.Context, now time.Time, n, bound int64) (*s
 }
 
 // look learns the counter's numbers. The caller holds c.mu.
-func (c *Counter) look(ctx context.Context) (err error) {
+func (c *Counter) look(ctx context.Context) error {
 	if c.known {
 		return nil
 	}
-	if c.numbers, err = c.m.book.numbers(ctx, c.id); err != nil {
+	numbers, err := c.m.book.numbers(ctx, c.id)
+	if err != nil {
 		return err
 	}
+	c.numbers = numbers
 	c.known = true
-	c.slots = make([]*slot, 2*len(c.numbers))
+	c.slots = append(c.slots, make([]*slot, 2*len(c.numbers)-len(c.slots))...)
 	return nil
 }
 

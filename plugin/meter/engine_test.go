@@ -129,6 +129,7 @@ func (e *engine) Usage(_ context.Context, q store.UsageQuery) ([]store.UsageRow,
 			q.Customer != "" && r.Customer != q.Customer || q.Route != "" && r.Route != q.Route {
 			continue
 		}
+		sum.Customer = r.Customer
 		sum.Requests += r.Requests
 		sum.Refused += r.Refused
 		sum.Refunded += r.Refunded

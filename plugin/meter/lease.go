@@ -42,12 +42,14 @@ func (m *Meter) lend(slots []*slot) {
 		return false
 	})
 	for segment := range segments {
-		segments[segment] = segment.backing.sync(segment)
+		segments[segment] = segment.sync()
 	}
 	for _, s := range slots {
 		err := segments[s.segment]
 		if err == nil {
 			s.publish()
+		} else if m.files.settled(); s.ceiling.Load() > s.words.used() {
+			err = nil // what was lent before is still good
 		}
 		s.leave()
 		s.counter.mu.Lock()
@@ -77,10 +79,30 @@ func (s *slot) grant(n, bound, now int64) {
 	raiseWord(&s.words.granted, min(max(used, 0)+max(s.lease, n), bound))
 }
 
+// freeze makes whoever needs a lease wait, as long as counters of the segment
+// are moved, and returns what ends that.
+func (m *Meter) freeze(segment *segment) (thaw func()) {
+	frozen := make(map[*slot]int64)
+	m.counters.each(func(c *Counter) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, s := range c.slots {
+			if s != nil && s.segment == segment {
+				frozen[s] = s.ceiling.Swap(0)
+			}
+		}
+	})
+	return func() {
+		for s, ceiling := range frozen {
+			s.ceiling.CompareAndSwap(0, ceiling)
+		}
+	}
+}
+
 // publish lets admission use what is granted. It has been synced.
 func (s *slot) publish() {
 	granted := Unlimited
-	if s.segment.lasts {
+	if s.segment.lasts() {
 		granted = s.words.granted.Load()
 	}
 	s.renewAt.Store(granted - s.lease/4)

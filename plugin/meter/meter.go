@@ -46,6 +46,12 @@ type Options struct {
 	// Elapsed returns the time since a fixed moment, by a clock that is never
 	// set. Default: what the monotonic readings of the times given say.
 	Elapsed func() time.Duration
+	// Customer returns whose a key is. It is asked after a crash, for what the
+	// Ledger did not learn. Default: what the Ledger says.
+	Customer func(ctx context.Context, key string) (string, error)
+
+	hooks   *hooks
+	numbers int64 // in a segment
 }
 
 // Meter holds the counters of this node. Its methods may be called concurrently.
@@ -64,6 +70,8 @@ type Meter struct {
 
 	rounds  sync.Mutex // orders what is read of slots for the Journal with its commit
 	rollups rollups
+
+	grumbled atomic.Int64 // when a fault was last logged, in Unix seconds
 
 	closed  atomic.Bool
 	closing sync.Once
@@ -90,7 +98,11 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	if m.files, err = openFiles(ctx, m.book, o); err != nil {
 		return nil, err
 	}
+	m.files.freeze = m.freeze
 	if err := m.rollups.open(ctx, o.Ledger, o.Node); err != nil {
+		return nil, err
+	}
+	if err := m.recover(ctx); err != nil {
 		return nil, err
 	}
 	m.done.Go(m.openSlots)
@@ -112,13 +124,25 @@ func (m *Meter) keep() {
 		}
 		now := m.o.Now()
 		m.clock.trust(now)
-		m.files.tick()
+		m.files.tick(context.Background())
 		if since := now.Sub(last); since >= checkpointEvery || since < 0 {
 			last = now
 			if err := m.checkpoint(context.Background()); err != nil {
-				m.o.Logger.Error("checkpoint of the counters", "error", err)
+				m.grumble("writing checkpoints of the counters", err)
 			}
 		}
+	}
+}
+
+// grumbleEvery keeps a fault that hits every request from filling the log.
+const grumbleEvery = 10 * time.Second
+
+// grumble logs a fault, if none was logged in the last seconds.
+func (m *Meter) grumble(doing string, err error) {
+	now := m.o.Now().Unix()
+	if last := m.grumbled.Load(); now-last >= int64(grumbleEvery/time.Second) || now < last {
+		m.grumbled.Store(now)
+		m.o.Logger.Error(doing, "error", err)
 	}
 }
 
@@ -135,7 +159,8 @@ func (m *Meter) Close(ctx context.Context) (err error) {
 		close(m.stop)
 		m.done.Wait()
 		m.counters.each(func(c *Counter) { c.end() })
-		err = errors.Join(m.checkpoint(ctx), m.files.close())
+		told := m.checkpoint(ctx)
+		err = errors.Join(told, m.files.close(told == nil))
 	})
 	return err
 }

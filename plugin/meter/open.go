@@ -14,8 +14,7 @@ type opening struct {
 	c      *Counter
 	want   want
 	number number
-	fresh  bool  // the number is given in this batch
-	used   *slot // in memory, of the period that had the place before; nil: none
+	fresh  bool // the number is given in this batch
 	words  *words
 }
 
@@ -43,7 +42,7 @@ func (m *Meter) openPart(ctx context.Context, counters []*Counter) {
 		err = m.begin(work)
 	}
 	if err != nil {
-		m.o.Logger.Error("opening counters", "counters", len(counters), "error", err)
+		m.grumble("opening counters", err)
 	}
 	for i := range work {
 		work[i].finish(ctx, err)
@@ -81,11 +80,13 @@ func (m *Meter) choose(ctx context.Context, counters []*Counter) ([]opening, err
 		batch.Put = append(batch.Put, records...)
 		work = append(work, o)
 	}
+	named := 0
 	if last > m.book.last.Load() {
 		records, err := m.files.reach(last)
 		if err != nil {
 			return nil, err
 		}
+		named = len(records)
 		batch.Put = append(append(batch.Put, records...), m.book.lastRecord(last))
 		batch.Expect = append(batch.Expect, m.book.lastRecord(m.book.last.Load()))
 	}
@@ -96,7 +97,7 @@ func (m *Meter) choose(ctx context.Context, counters []*Counter) ([]opening, err
 		m.book.doubt.Store(true)
 		return work, fmt.Errorf("writing the book of slots: %w", err)
 	}
-	m.files.named()
+	m.files.named(named)
 	m.book.last.Store(last)
 	return work, nil
 }
@@ -119,10 +120,10 @@ func (c *Counter) place(ctx context.Context, last int64) (opening, []store.Recor
 		if before != nil && !before.finish() {
 			continue
 		}
-		o := opening{c: c, want: w, number: n, used: before, words: c.m.files.of(n.n).slot(n.n, w.ordinal)}
+		o := opening{c: c, want: w, number: n, words: c.m.files.of(n.n).slot(n.n, w.ordinal)}
 		record, err := o.lastRow(ctx)
 		if before != nil {
-			before.retired = err == nil
+			before.retired = true
 		}
 		return o, record, err
 	}
@@ -144,10 +145,9 @@ func (o *opening) lastRow(ctx context.Context) ([]store.Record, error) {
 	if written.counts == o.words.counts() || !written.found && !o.words.entered() {
 		return nil, nil
 	}
-	return []store.Record{{
-		Book: store.Checkpoints, Key: o.c.m.book.checkpointKey(start, o.number.n),
-		Value: row{counts: o.words.counts(), kept: written.kept}.bytes(),
-	}}, nil
+	last := row{counts: o.words.counts(), kept: written.kept}
+	last.kept.ordinal = o.words.ordinal.Load()
+	return []store.Record{o.c.m.book.rowRecord(start, o.number.n, last)}, nil
 }
 
 // begin empties the places that were used before, then makes them the new
@@ -161,7 +161,7 @@ func (m *Meter) begin(work []opening) error {
 		segment := m.files.of(o.number.n)
 		if o.words = segment.slot(o.number.n, o.want.ordinal); o.words.tag.Load() != 0 {
 			o.words.empty()
-			segment.backing.changed(segment, o.words)
+			segment.changed(o.words)
 			used[segment] = true
 		}
 	}
@@ -171,17 +171,18 @@ func (m *Meter) begin(work []opening) error {
 	for i := range work {
 		o := &work[i]
 		segment := m.files.of(o.number.n)
-		if o.want.bound != Unlimited && segment.lasts {
+		if o.want.bound != Unlimited && segment.lasts() {
 			(&slot{words: o.words}).grant(o.want.n, o.want.bound, now)
 			lent[segment] = true
 		}
 		o.words.ordinal.Store(o.want.ordinal)
 		o.words.tag.Store(o.number.tag)
-		segment.backing.changed(segment, o.words)
+		segment.changed(o.words)
 	}
 	if err := syncAll(lent); err != nil {
 		for _, o := range work {
 			o.words.empty() // nobody has seen it
+			m.files.of(o.number.n).changed(o.words)
 		}
 		return err
 	}
@@ -190,7 +191,7 @@ func (m *Meter) begin(work []opening) error {
 
 func syncAll(segments map[*segment]bool) error {
 	for s := range segments {
-		if err := s.backing.sync(s); err != nil {
+		if err := s.sync(); err != nil {
 			return err
 		}
 	}

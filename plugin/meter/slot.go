@@ -31,7 +31,8 @@ type slot struct {
 
 	// Guarded by Meter.rounds:
 	retired bool // written for the last time
-	kept         // what only the checkpoint knows
+	doubt   bool // kept may be older than the checkpoint
+	kept    kept // what only the checkpoint knows
 }
 
 type verdict byte
@@ -106,9 +107,7 @@ func past(used, quota, n int64) int64 {
 
 // touch is called after the words were changed.
 func (s *slot) touch() {
-	if !s.segment.quick.Load() {
-		s.segment.backing.changed(s.segment, s.words)
-	}
+	s.segment.changed(s.words)
 	if !s.changed.Load() && s.changed.CompareAndSwap(false, true) {
 		s.counter.m.dirty.push(s)
 	}

@@ -46,26 +46,46 @@ func (w *words) entered() bool {
 	return w.admitted.Load()|w.refunded.Load()|w.billed.Load()|w.refused.Load() != 0
 }
 
+// all returns the words in the order they have in a file.
+func (w *words) all() [8]*atomic.Int64 {
+	return [8]*atomic.Int64{
+		&w.tag, &w.ordinal, &w.granted, &w.admitted, &w.refunded, &w.billed, &w.over, &w.refused,
+	}
+}
+
 // empty makes the slot nobody's, then zeroes it.
 func (w *words) empty() {
-	w.tag.Store(0)
-	for _, word := range []*atomic.Int64{
-		&w.ordinal, &w.granted, &w.admitted, &w.refunded, &w.billed, &w.over, &w.refused,
-	} {
+	for _, word := range w.all() {
 		word.Store(0)
 	}
 }
 
 // raise merges c into the words and reports whether any was behind it.
 func (w *words) raise(c counts) bool {
-	behind := false
-	for word, to := range map[*atomic.Int64]int64{
-		&w.granted: c.granted, &w.admitted: c.admitted, &w.refunded: c.refunded,
-		&w.billed: c.billed, &w.over: c.over, &w.refused: c.refused,
-	} {
-		behind = raiseWord(word, to) || behind
+	behind := raiseWord(&w.granted, c.granted)
+	behind = raiseWord(&w.admitted, c.admitted) || behind
+	behind = raiseWord(&w.refunded, c.refunded) || behind
+	behind = raiseWord(&w.billed, c.billed) || behind
+	behind = raiseWord(&w.over, c.over) || behind
+	return raiseWord(&w.refused, c.refused) || behind
+}
+
+// copyFrom takes the words of another slot over.
+func (w *words) copyFrom(from *words) {
+	to := w.all()
+	for i, word := range from.all() {
+		to[i].Store(word.Load())
 	}
-	return behind
+}
+
+// addChanges adds what was counted in a slot between two of its states.
+func (w *words) addChanges(before, after *words) {
+	to, from := w.all(), before.all()
+	for i, word := range after.all() {
+		if n := word.Load() - from[i].Load(); n != 0 {
+			to[i].Add(n)
+		}
+	}
 }
 
 func raiseWord(word *atomic.Int64, to int64) bool {
