@@ -39,9 +39,12 @@ type actor struct {
 }
 
 // changed returns an entry for a record of a customer of which before became
-// after; it holds only what differs.
+// after; it holds only what differs. Where before is nil, it was made.
 func changed(action, target, customer string, before, after map[string]any) entry {
 	b, a := map[string]any{}, map[string]any{}
+	if before == nil {
+		return entry{Action: action, Target: target, Customer: unlessZero(customer), After: after}
+	}
 	for name, value := range after {
 		if old := before[name]; !reflect.DeepEqual(old, value) {
 			b[name], a[name] = old, value

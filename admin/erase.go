@@ -171,7 +171,7 @@ func (s *Server) eraseRecords(ctx context.Context, customerID string) error {
 }
 
 // personal are the members of an audit entry that may tell who a customer is.
-var personal = []string{"email", "name", "external_id", "metadata", "allowed_ips", "overrides", "overrides_reason", "plan_override"}
+var personal = []string{"email", "name", "external_id", "metadata", "allowed_ips", "overrides", "overrides_reason", "plan_override", "reason"}
 
 // erase forgets what e says of whom it is about, and reports whether there was
 // anything.

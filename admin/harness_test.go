@@ -172,7 +172,7 @@ func (a *api) do(r *http.Request) *reply {
 	w := &reply{ResponseRecorder: httptest.NewRecorder(), t: a.t, call: r.Method + " " + r.URL.RequestURI()}
 	a.ServeHTTP(w.ResponseRecorder, r)
 	kind := w.Header().Get("Content-Type")
-	if strings.HasSuffix(kind, "json") {
+	if kind == "application/json" || kind == "application/problem+json" {
 		if err := json.Unmarshal(w.Body.Bytes(), &w.json); err != nil {
 			a.t.Fatalf("%s: the answer is not JSON: %v\n%s", w.call, err, w.Body)
 		}
