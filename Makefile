@@ -5,7 +5,7 @@ GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.
 GOVULN   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 60s
 
-.PHONY: check lint fix test race fuzz bench build vuln secrets
+.PHONY: check lint fix test race fuzz bench crash build vuln secrets
 
 check: lint race ## all that must hold before a commit lands
 
@@ -37,6 +37,13 @@ fuzz:
 # bench prints the cost of each step of a decision.
 bench:
 	go test ./plugin/... -run '^$$' -bench . -benchmem
+
+# crash judges what is promised through kills, power cuts, full disks and
+# leaping clocks, and prints the figures. `go test ./examples/crash` is its short form.
+KILLS  ?= 500
+IMAGES ?= 500
+crash:
+	go test ./examples/crash -v -timeout 60m -kills $(KILLS) -images $(IMAGES) -models 500 -full 30s
 
 build:
 	go build -o bin/caddy ./examples/caddy
