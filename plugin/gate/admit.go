@@ -24,7 +24,7 @@ type Call struct {
 	Ambiguous bool        // two different secrets were shown
 	Route     *plan.Route // nil where the handler knows routes only and none matched
 	ClientIP  netip.Addr
-	Now       time.Time // with a monotonic reading
+	Now       time.Time // with a monotonic reading; zero: filled in
 	Shadow    bool      // enforce off: admit whatever the decision, but record it
 
 	Method, Path string        // for the ring of denials
@@ -51,7 +51,7 @@ func (g *Gate) Admit(ctx context.Context, c *Call, t *Ticket) (*Refusal, error) 
 		return nil, err
 	}
 	if refusal != nil {
-		g.deny(c, t, refusal)
+		g.deny(ctx, c, t, refusal)
 	}
 	if refusal != nil && c.Shadow {
 		t.Would = refusal
@@ -111,7 +111,7 @@ func (g *Gate) Identify(ctx context.Context, c *Call, t *Ticket) (*Refusal, erro
 		t.know(e)
 	}
 	if refusal != nil {
-		g.deny(c, t, refusal)
+		g.deny(ctx, c, t, refusal)
 	}
 	return refusal, err
 }

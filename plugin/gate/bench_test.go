@@ -22,14 +22,17 @@ func sold() plan.Plan {
 	}
 }
 
-// callers makes n customers with a key each, and calls once by each.
+// callers makes n customers with a key each, and calls by each until it has
+// leases of the size that busy keys have.
 func callers(h *house, n int) []*gate.Call {
 	calls := make([]*gate.Call, n)
+	var t gate.Ticket
 	for i := range calls {
-		c := h.caller()
-		c.wantPassed(route)
-		calls[i] = c.call(route)
+		calls[i] = h.caller().call(route)
 		calls[i].RequestID = nil
+		for range 500 {
+			decide(h, h.gate, calls[i], &t)
+		}
 	}
 	return calls
 }

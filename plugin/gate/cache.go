@@ -82,12 +82,14 @@ func (c *cache) mark(h *apikey.Hash) uint64 {
 	return p.mark
 }
 
-// put puts e in, unless something was written since its mark was taken.
+// put puts e in, unless something was written since its mark was taken: then e
+// counts as dropped.
 func (c *cache) put(e *entry, mark uint64) {
 	s, p, tag := c.place(&e.hash)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mark != mark {
+		e.dropped.Store(true)
 		return
 	}
 	i := s.index(&e.hash)
@@ -97,13 +99,16 @@ func (c *cache) put(e *entry, mark uint64) {
 	c.set(s, i, tag, e)
 }
 
-// replace puts next in the place of old, unless old is no longer there.
+// replace puts next in the place of old, unless old is no longer there: then
+// next counts as dropped.
 func (c *cache) replace(old, next *entry) {
 	s, p, tag := c.place(&old.hash)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := s.index(&old.hash); i >= 0 && s.entries[i].Load() == old {
 		c.set(s, i, tag, next)
+	} else {
+		next.dropped.Store(true)
 	}
 }
 

@@ -113,12 +113,13 @@ func TestAnEntryReadBeforeAWriteIsNotPutInAfterIt(t *testing.T) {
 		c, e := newCache(800), entryOf(1, "a", 1)
 		mark := c.mark(&e.hash)
 		c.changed(change(e))
-		if c.put(e, mark); c.find(&e.hash) != nil {
+		if c.put(e, mark); c.find(&e.hash) != nil || !e.dropped.Load() {
 			t.Errorf("after a write about its %s a stale entry was put in", what)
 		}
 		put(c, e)
 		c.changed(change(e))
-		if c.replace(e, entryOf(1, "a", 1)); c.find(&e.hash) != nil {
+		next := entryOf(1, "a", 1)
+		if c.replace(e, next); c.find(&e.hash) != nil || !next.dropped.Load() {
 			t.Errorf("after a write about its %s a stale entry was replaced by another", what)
 		}
 	}

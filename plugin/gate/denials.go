@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 	"sync"
@@ -134,13 +135,13 @@ func (g *Gate) Deny(c *Call, reason Reason) *Refusal {
 	var t Ticket
 	t.begin(g, c)
 	refusal := &Refusal{Reason: reason}
-	g.deny(c, &t, refusal)
+	g.deny(context.Background(), c, &t, refusal)
 	return refusal
 }
 
 // deny books a refusal: in the ring, and in the counts of the key it concerns.
 // A call that shadow mode lets pass is counted when it is settled.
-func (g *Gate) deny(c *Call, t *Ticket, r *Refusal) {
+func (g *Gate) deny(ctx context.Context, c *Call, t *Ticket, r *Refusal) {
 	one := Denial{
 		Time: c.Now.Round(0), Reason: r.Reason, Shadow: c.Shadow,
 		Method: strings.Clone(c.Method), Path: strings.Clone(c.Path[:min(len(c.Path), maxPath)]), IP: c.ClientIP,
@@ -166,8 +167,24 @@ func (g *Gate) deny(c *Call, t *Ticket, r *Refusal) {
 	}
 	t.outcome = string(r.Reason)
 	if e := t.entry; e != nil {
-		e.calls.Refuse(c.Now)
-		e.pooledCalls.Refuse(c.Now)
+		refuse(ctx, e.calls, c.Now)
+		refuse(ctx, e.pooledCalls, c.Now)
 	}
 	tally.Add(c.Now, planID, one.Route, string(r.Reason), meter.Count{Refused: 1})
+}
+
+// refusePatience is how long a refusal waits for the counter of the refused: it
+// is told in time even where nothing can be counted.
+const refusePatience = 100 * time.Millisecond
+
+// refuse counts a refused request. A counter opens when it is reserved of, and
+// who is always refused reserves nothing.
+func refuse(ctx context.Context, c *meter.Counter, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, refusePatience)
+	defer cancel()
+	h, _, err := c.Reserve(ctx, now, 0, meter.Unlimited, meter.Unlimited)
+	if err == nil {
+		c.Refuse(now)
+		h.Cancel()
+	}
 }

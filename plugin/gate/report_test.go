@@ -82,6 +82,24 @@ func TestCountsRatesAndUnitsOutliveAGracefulRestart(t *testing.T) {
 	}
 }
 
+func TestWhoIsAlwaysRefusedIsCountedToo(t *testing.T) {
+	h := newHouse(t, quotas(quota(0, plan.PerKey)))
+	c := h.caller()
+	c.admitted(1)
+	c.edit(func(k *apikey.Key) { k.State = apikey.Disabled })
+	c.wantRefused(route, gate.InvalidKey)
+	if got := c.usage().Refused; got != 2 {
+		t.Errorf("%d refused requests were counted, want 2", got)
+	}
+	h.close()
+	h.open()
+	h.apply(quotas(quota(0, plan.PerKey)))
+	c.wantRefused(route, gate.InvalidKey)
+	if got := c.usage().Refused; got != 3 {
+		t.Errorf("after a restart %d, want 3", got)
+	}
+}
+
 func TestWhenAKeyWasLastUsedIsKeptOverARestart(t *testing.T) {
 	h := newHouse(t, quotas(quota(2, plan.PerKey)))
 	c, never := h.caller(), h.caller()

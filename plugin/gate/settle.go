@@ -28,11 +28,14 @@ func (t *Ticket) Settle(a Answer) {
 	if a.Pending && charged || t.settled.Swap(true) {
 		return
 	}
-	if a.Status >= 500 || !charged && !a.Gone {
+	if a.Status >= 500 || a.Status == 0 && !a.Gone {
 		t.outcome = UpstreamError
 	}
 	if !t.admitted {
 		return
+	}
+	if !charged && !a.Gone {
+		t.outcome = UpstreamError
 	}
 	if charged {
 		t.usage = t.used(a)

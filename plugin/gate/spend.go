@@ -177,5 +177,5 @@ func (t *Ticket) overQuota(i int) *Refusal {
 	if q.Overage == plan.Bill {
 		reason = OverageLimitExceeded
 	}
-	return &Refusal{Reason: reason, RetryAfter: w.Reset, Violated: &w, UpgradeURL: upgradeURL(t.entry)}
+	return &Refusal{Reason: reason, RetryAfter: max(w.Reset, time.Second), Violated: &w, UpgradeURL: upgradeURL(t.entry)}
 }
