@@ -50,6 +50,9 @@ type Options struct {
 	// Ledger did not learn. Default: what the Ledger says.
 	Customer func(ctx context.Context, key string) (string, error)
 
+	// Disk is for tests alone. Default: the real one.
+	Disk *Disk
+
 	hooks   *hooks
 	numbers int64 // in a segment
 }
@@ -86,6 +89,9 @@ func Open(ctx context.Context, o Options) (*Meter, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Disk != nil {
+		o.hooks, o.numbers = o.Disk.hooks(), o.Disk.Numbers
 	}
 	m := &Meter{o: o, stop: make(chan struct{})}
 	m.clock = newClock(o.Now(), o.Elapsed)
