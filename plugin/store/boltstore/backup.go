@@ -125,25 +125,26 @@ func (s stopping) Write(p []byte) (int, error) {
 
 // list returns the regular files under dir with their sums.
 func list(ctx context.Context, dir string) (entries []BackupEntry, err error) {
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		if !d.Type().IsRegular() {
-			return fmt.Errorf("%s is no regular file", d.Name())
-		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
+			return fmt.Errorf("%s is no regular file", name)
 		}
 		sum := sha256.New()
-		f, err := os.Open(path)
+		f, err := root.Open(filepath.FromSlash(name))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		size, err := io.Copy(stopping{ctx, sum}, f)
-		entries = append(entries, BackupEntry{filepath.ToSlash(name), size, hex.EncodeToString(sum.Sum(nil))})
+		entries = append(entries, BackupEntry{name, size, hex.EncodeToString(sum.Sum(nil))})
 		return err
 	})
 	return entries, err

@@ -305,8 +305,11 @@ func TestACrashDuringTheSwapIsFinishedByTheNextStart(t *testing.T) {
 		}
 		must(t, os.WriteFile(filepath.Join(dir, swapName), []byte(`{"stamp":"T","entries":["keytoll.db","slots"],"keep":["admin.token"]}`), 0o600))
 		renames := [][3]string{
-			{dir, sw.former(dir), FileName}, {dir, sw.former(dir), "old.only"}, {dir, sw.former(dir), "slots"},
-			{sw.staging(dir), dir, FileName}, {sw.staging(dir), dir, "slots"},
+			{dir, sw.former(dir), FileName},
+			{dir, sw.former(dir), "old.only"},
+			{dir, sw.former(dir), "slots"},
+			{sw.staging(dir), dir, FileName},
+			{sw.staging(dir), dir, "slots"},
 		}
 		must(t, os.MkdirAll(sw.former(dir), 0o700))
 		for _, r := range renames[:moved] {

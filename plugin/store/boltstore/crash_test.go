@@ -17,22 +17,25 @@ import (
 	"github.com/keytoll/keytoll/plugin/store/storetest"
 )
 
-// crashDir names, in the environment of a child process, the store it writes to.
-const crashDir = "KEYTOLL_TEST_CRASH_DIR"
+// crashing marks, in the environment, a child process that writes to the store
+// in its working directory.
+const crashing = "KEYTOLL_TEST_CRASHING"
 
 // TestACrashKeepsEveryAcknowledgedWrite kills a process that writes, again and
 // again, and looks for all it had acknowledged.
 func TestACrashKeepsEveryAcknowledgedWrite(t *testing.T) {
-	if dir := os.Getenv(crashDir); dir != "" {
-		writeUntilKilled(t, dir)
+	if os.Getenv(crashing) != "" {
+		writeUntilKilled(t, ".")
 		return
 	}
 	dir := t.TempDir()
 	open(t, dir).Close()
 	acknowledged := 0
 	for round := range 5 {
-		child := exec.Command(os.Args[0], "-test.run=^TestACrashKeepsEveryAcknowledgedWrite$")
-		child.Env = append(os.Environ(), crashDir+"="+dir)
+		self, err := os.Executable()
+		must(t, err)
+		child := exec.Command(self, "-test.run=^TestACrashKeepsEveryAcknowledgedWrite$")
+		child.Env, child.Dir = append(os.Environ(), crashing+"=1"), dir
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

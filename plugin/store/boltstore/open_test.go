@@ -248,7 +248,7 @@ func TestADirectoryIsMadeForItsOwnerAlone(t *testing.T) {
 	}
 	var log bytes.Buffer
 	wide := t.TempDir()
-	if err := os.Chmod(wide, 0o755); err != nil { //nolint:gosec // this is what is to be warned of
+	if err := os.Chmod(wide, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Open(context.Background(), Options{Dir: wide, Now: now, Logger: slog.New(slog.NewTextHandler(&log, nil))})

@@ -73,8 +73,11 @@ func finishSwap(dir string) error {
 		return err
 	}
 	var s swap
-	if err := json.Unmarshal(raw, &s); err != nil || s.Stamp == "" || strings.ContainsAny(s.Stamp, `/\`) {
-		return fmt.Errorf("%s cannot be read: %v", filepath.Join(dir, swapName), err)
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("reading %s: %w", filepath.Join(dir, swapName), err)
+	}
+	if s.Stamp == "" || strings.ContainsAny(s.Stamp, `/\`) {
+		return fmt.Errorf("%s names no restore", filepath.Join(dir, swapName))
 	}
 	return s.carryOut(dir)
 }

@@ -5,6 +5,7 @@ package ordered
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/keytoll/keytoll/plugin/apikey"
@@ -42,7 +43,7 @@ func (e *Engine) Lookup(ctx context.Context, wanted []apikey.Hash) ([]store.Matc
 
 // damaged hides ErrNotFound: that an index names a record that is missing is a
 // fault, not an answer.
-func damaged(err error) error { return fmt.Errorf("index leads nowhere: %v", err) }
+func damaged(err error) error { return errors.New("index leads nowhere: " + err.Error()) }
 
 // decode reads one JSON record; ErrNotFound where there is none.
 func decode(b Bucket, kind string, id []byte, to any) error {

@@ -83,7 +83,7 @@ func ledgerOnce(t *testing.T, e store.Engine) {
 
 // manyRows returns usage of all kinds over some months.
 func manyRows() []store.UsageRow {
-	random := rand.New(rand.NewPCG(1, 2))
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
 	var rows []store.UsageRow
 	for range 600 {
 		key := random.IntN(7)

@@ -72,7 +72,7 @@ func lendsUnderLoss(t *testing.T, e store.Engine) {
 	spent := make([]int64, nodes)
 	for n := range nodes {
 		wg.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(n), 7))
+			random := rand.New(rand.NewPCG(uint64(n), 7)) //nolint:gosec // a test that can be repeated
 			node := fmt.Sprint("node", n)
 			var may int64
 			var late []store.Ask
