@@ -4,6 +4,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -96,22 +97,29 @@ func TestTheAnswerOfAnotherNodeIsRepeated(t *testing.T) {
 	b.call("POST", "/v1/keys", `{"customer":"a@example.com"}`, "Idempotency-Key", "one").want(201).says("id", first.text("id"), "api_key", "")
 }
 
-// losing loses the replies of the writes that are told to it.
+// losing loses the replies of writes that were made, or refuses to commit.
 type losing struct {
 	store.Engine
-	mu   sync.Mutex
-	lose int // guarded by mu
+	lose   int
+	refuse bool
 }
+
+var errLost = errors.New("the reply was lost")
 
 func (l *losing) Write(ctx context.Context, m store.Mutations) (uint64, error) {
 	revision, err := l.Engine.Write(ctx, m)
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.lose > 0 && err == nil {
 		l.lose--
-		return 0, context.DeadlineExceeded
+		return 0, errLost
 	}
 	return revision, err
+}
+
+func (l *losing) Commit(ctx context.Context, b store.Batch) error {
+	if l.refuse {
+		return errLost
+	}
+	return l.Engine.Commit(ctx, b)
 }
 
 func TestACallWhoseReplyWasLostIsNotMadeTwice(t *testing.T) {
@@ -122,7 +130,7 @@ func TestACallWhoseReplyWasLostIsNotMadeTwice(t *testing.T) {
 	})
 	engine.lose = 1
 	a.call("POST", "/v1/keys", `{"customer":"a@example.com"}`, "Idempotency-Key", "one").refused(503, "unavailable", "")
-	if !strings.Contains(a.logged.String(), "deadline exceeded") {
+	if !strings.Contains(a.logged.String(), errLost.Error()) {
 		t.Error("the fault was not logged")
 	}
 	a.call("POST", "/v1/keys", `{"customer":"a@example.com"}`, "Idempotency-Key", "one").want(201).says("api_key", "")

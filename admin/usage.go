@@ -102,7 +102,7 @@ func readUsageQuery(q *query, now time.Time) (store.UsageQuery, error) {
 		return asked, q.wrong
 	}
 	if to.IsZero() {
-		to = now.UTC()
+		to = now.UTC().Add(time.Nanosecond) // now is within
 	}
 	if from.IsZero() {
 		from = before(asked.Bucket, to)
