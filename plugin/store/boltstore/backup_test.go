@@ -286,56 +286,6 @@ func TestADamagedStoreIsReplacedAndTheLossIsSaid(t *testing.T) {
 	}
 }
 
-// TestACrashDuringTheSwapIsFinishedByTheNextStart stops after every rename.
-func TestACrashDuringTheSwapIsFinishedByTheNextStart(t *testing.T) {
-	names := []string{FileName, "slots", "old.only", "admin.token"}
-	for moved := range 6 {
-		dir := t.TempDir()
-		sw := swap{Stamp: "T", Entries: []string{FileName, "slots"}, Keep: []string{"admin.token"}}
-		for _, d := range []string{dir, sw.staging(dir)} {
-			if err := os.MkdirAll(d, 0o700); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, n := range names {
-			must(t, os.WriteFile(filepath.Join(dir, n), []byte("old"), 0o600))
-		}
-		for _, n := range sw.Entries {
-			must(t, os.WriteFile(filepath.Join(sw.staging(dir), n), []byte("new"), 0o600))
-		}
-		must(t, os.WriteFile(filepath.Join(dir, swapName), []byte(`{"stamp":"T","entries":["keytoll.db","slots"],"keep":["admin.token"]}`), 0o600))
-		renames := [][3]string{
-			{dir, sw.former(dir), FileName},
-			{dir, sw.former(dir), "old.only"},
-			{dir, sw.former(dir), "slots"},
-			{sw.staging(dir), dir, FileName},
-			{sw.staging(dir), dir, "slots"},
-		}
-		must(t, os.MkdirAll(sw.former(dir), 0o700))
-		for _, r := range renames[:moved] {
-			must(t, move(r[0], r[1], r[2]))
-		}
-		must(t, finishSwap(dir))
-		must(t, finishSwap(dir))
-		for n, want := range map[string]string{
-			FileName: "new", "slots": "new", "admin.token": "old", "old.only": "",
-			formerPrefix + "T/" + FileName: "old", formerPrefix + "T/slots": "old", formerPrefix + "T/old.only": "old",
-			swapName: "", stagingPrefix + "T/slots": "",
-		} {
-			if raw, _ := os.ReadFile(filepath.Join(dir, filepath.FromSlash(n))); string(raw) != want {
-				t.Errorf("crash after %d renames: %s holds %q, want %q", moved, n, raw, want)
-			}
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestASlowReaderOfABackupHoldsNothingUp(t *testing.T) {
 	s := open(t, t.TempDir())
 	fill(t, s, 0, 50)
@@ -358,38 +308,5 @@ func TestASlowReaderOfABackupHoldsNothingUp(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.dir, spoolPrefix+"*")); len(left) > 0 {
 		t.Errorf("got %v left behind", left)
-	}
-}
-
-func TestCompactGivesSpaceBackAndLosesNothing(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	fill(t, s, 0, 2000)
-	var big []store.Record
-	for n := range 200 {
-		big = append(big, store.Record{Book: store.Audit, Key: []byte(storetest.ID("a", n)), Value: make([]byte, 100_000)})
-	}
-	must(t, s.Commit(context.Background(), store.Batch{Put: big}))
-	for i := range big {
-		big[i].Value = nil
-	}
-	must(t, s.Commit(context.Background(), store.Batch{Put: big}))
-	must(t, s.Close())
-	told := int64(0)
-	before, after, err := Compact(context.Background(), dir, func(done, total int64) {
-		if done < told || done > total {
-			t.Errorf("progress went from %d to %d of %d", told, done, total)
-		}
-		told = done
-	})
-	if err != nil || after >= before || told == 0 {
-		t.Errorf("got %d → %d bytes, %v, told of %d", before, after, err, told)
-	}
-	healthy(t, dir)
-	if n, err := open(t, dir).Count(context.Background()); err != nil || n.Customers != 2000 {
-		t.Errorf("got %+v, %v, want 2000 customers", n, err)
-	}
-	if _, _, err := Compact(context.Background(), dir, nil); err == nil {
-		t.Error("a store in use was compacted")
 	}
 }
