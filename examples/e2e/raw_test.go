@@ -53,9 +53,11 @@ func TestWhatTheUpstreamReceivesByteForByte(t *testing.T) {
 	_, tied := g.Mint(object{"customer": "raw@example.com", "allowed_ips": []string{"192.0.2.0/24"}})
 	_, narrow := g.Mint(object{"customer": "raw@example.com", "scopes": []string{"images"}})
 	g.Must("POST", "/v1/keys/"+revoked+"/revoke", nil)
+	// Shown where Caddy logs it: in the URL, in a header that nothing reads.
+	stray, _ := g.Must("POST", "/v1/keys", object{"customer": "raw@example.com"})["api_key"].(string)
 	customer := g.Must("GET", "/v1/keys/"+id, nil)["customer"].(string)
 	names := strings.NewReplacer(
-		"{secret}", secret, "{other}", other, "{revoked}", gone, "{tied}", tied, "{narrow}", narrow,
+		"{secret}", secret, "{other}", other, "{revoked}", gone, "{tied}", tied, "{narrow}", narrow, "{stray}", stray,
 		"{host}", strings.TrimPrefix(g.URL, "http://"), "{key}", id, "{customer}", customer,
 		"{long}", strings.Repeat("k", 5000), "{megabyte}", strings.Repeat("h", 1<<20))
 	back := strings.NewReplacer(

@@ -44,7 +44,7 @@ func TestTheReadmeTranscriptIsWhatHappens(t *testing.T) {
 	}
 	g.Run()
 	t.Cleanup(g.Stop)
-	if err := os.Symlink(rig.Binary, filepath.Join(dir, "caddy")); err != nil {
+	if err := os.Symlink(rig.Binary(t), filepath.Join(dir, "caddy")); err != nil {
 		t.Fatal(err)
 	}
 
@@ -109,7 +109,7 @@ func TestEveryCaddyfileInTheReadmeAdapts(t *testing.T) {
 		t.Fatalf("%d Caddyfiles found, want at least 3", len(files))
 	}
 	for name, text := range files {
-		cmd := exec.Command(rig.Binary, "adapt", "--config", "-", "--adapter", "caddyfile")
+		cmd := exec.Command(rig.Binary(t), "adapt", "--config", "-", "--adapter", "caddyfile")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
@@ -125,7 +125,7 @@ func TestValidateBesideARunningServerTouchesNothing(t *testing.T) {
 	_, secret := g.Mint(object{"customer": "v@example.com"})
 	before := listing(t, filepath.Join(g.Dir, "data"))
 	for _, verb := range []string{"validate", "adapt"} {
-		cmd := exec.Command(rig.Binary, verb, "--config", g.Config, "--adapter", "caddyfile")
+		cmd := exec.Command(rig.Binary(t), verb, "--config", g.Config, "--adapter", "caddyfile")
 		cmd.Env = g.Env()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", verb, err, out)
@@ -151,13 +151,13 @@ func TestASecondProcessOnTheStorageIsToldWhoHoldsIt(t *testing.T) {
 	other := strings.NewReplacer(
 		g.CaddyAdmin, fmt.Sprintf("127.0.0.1:%d", p[0]),
 		strings.TrimPrefix(g.Admin, "http://"), fmt.Sprintf("127.0.0.1:%d", p[1]),
-		g.URL, fmt.Sprintf("http://127.0.0.1:%d", p[2]),
+		g.SiteAddress(), fmt.Sprintf("http://:%d", p[2]),
 		"/data\n", "/data {\n lock_wait 200ms\n }\n").Replace(string(text))
 	path := filepath.Join(g.Dir, "Caddyfile.second")
 	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(rig.Binary, "run", "--config", path, "--adapter", "caddyfile")
+	cmd := exec.Command(rig.Binary(t), "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Env = g.Env()
 	out, err := cmd.CombinedOutput()
 	if err == nil {

@@ -71,6 +71,11 @@ func (g *Gateway) StopAtEnd() {
 	})
 }
 
+// SiteAddress is the site's in the Caddyfile: any host, on the port of URL.
+func (g *Gateway) SiteAddress() string {
+	return "http://" + g.URL[strings.LastIndex(g.URL, ":"):]
+}
+
 // Configure writes the Caddyfile.
 func (g *Gateway) Configure(upstream, options, site string) {
 	g.T.Helper()
@@ -97,7 +102,7 @@ func (g *Gateway) Configure(upstream, options, site string) {
 	reverse_proxy %s
 }
 `, g.CaddyAdmin, g.Data, strings.TrimPrefix(g.Admin, "http://"), options,
-		g.URL, site, strings.TrimPrefix(upstream, "http://"))
+		g.SiteAddress(), site, strings.TrimPrefix(upstream, "http://"))
 	if err := os.WriteFile(g.Config, []byte(text), 0o600); err != nil {
 		g.T.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func (g *Gateway) Spawn() {
 		g.T.Fatal(err)
 	}
 	defer log.Close()
-	g.Cmd = exec.Command(Binary, "run", "--config", g.Config, "--adapter", "caddyfile") //nolint:gosec // built by Main
+	g.Cmd = exec.Command(Binary(g.T), "run", "--config", g.Config, "--adapter", "caddyfile") //nolint:gosec // built by Main
 	g.Cmd.Stdout, g.Cmd.Stderr = log, log
 	g.Cmd.Env = g.Env()
 	if err := g.Cmd.Start(); err != nil {
@@ -111,7 +111,7 @@ func (g *Gateway) Kill() {
 
 // Reload makes the process read its Caddyfile again, and returns what Caddy said.
 func (g *Gateway) Reload() (string, error) {
-	cmd := exec.Command(Binary, "reload", "--config", g.Config, "--adapter", "caddyfile", "--address", g.CaddyAdmin, "--force") //nolint:gosec // built by Main
+	cmd := exec.Command(Binary(g.T), "reload", "--config", g.Config, "--adapter", "caddyfile", "--address", g.CaddyAdmin, "--force") //nolint:gosec // built by Main
 	cmd.Env = g.Env()
 	out, err := cmd.CombinedOutput()
 	return string(out), err

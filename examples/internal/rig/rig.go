@@ -16,15 +16,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
-// Binary is the Caddy under test, built by Main.
-var Binary string
+var build struct {
+	once   sync.Once
+	source string // directory of the package
+	binary string
+	err    error
+}
 
-// Main builds the Caddy of the package directory at path (with the race
-// detector where the tests have it), runs the tests and returns their exit
-// code. It is what TestMain calls.
+// Main runs the tests and returns their exit code. It is what TestMain calls.
+// The Caddy under test is that of the package directory at path.
 func Main(m *testing.M, path string) int {
 	dir, err := os.MkdirTemp("", "keytoll-rig-")
 	if err != nil {
@@ -32,18 +36,28 @@ func Main(m *testing.M, path string) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	Binary = filepath.Join(dir, "caddy")
-	args := []string{"build", "-o", Binary}
-	if Raced {
-		args = append(args, "-race")
-	}
-	build := exec.Command("go", append(args, path)...) //nolint:gosec // the caller names its own package
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the Caddy under test:", err)
-		return 1
-	}
+	build.source, build.binary = path, filepath.Join(dir, "caddy")
 	return m.Run()
+}
+
+// Binary returns the Caddy under test. It is built when it is first asked for,
+// with the race detector where the tests have it.
+func Binary(t testing.TB) string {
+	t.Helper()
+	build.once.Do(func() {
+		args := []string{"build", "-o", build.binary}
+		if Raced {
+			args = append(args, "-race")
+		}
+		out, err := exec.Command("go", append(args, build.source)...).CombinedOutput() //nolint:gosec // the tests name their own package
+		if err != nil {
+			build.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if build.err != nil {
+		t.Fatalf("building the Caddy under test: %v", build.err)
+	}
+	return build.binary
 }
 
 // Ports gives n loopback ports that were free a moment ago.
