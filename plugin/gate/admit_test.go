@@ -201,24 +201,36 @@ func TestARevokedKeyIsRefusedAtTheNextCallUnderLoad(t *testing.T) {
 }
 
 func TestAStreamLearnsThatItsKeyWasRevoked(t *testing.T) {
-	c := newHouse(t, quotas()).caller()
-	ticket, _ := c.try(route)
-	for _, want := range []bool{true, false} {
-		open, err := ticket.StillOpen(context.Background())
-		if err != nil || open != want {
-			t.Fatalf("still open: %v, %v, want %v", open, err, want)
+	for what, end := range map[string]func(c *caller){
+		"revoked":  func(c *caller) { c.edit(func(k *apikey.Key) { k.State = apikey.Revoked }) },
+		"disabled": func(c *caller) { c.edit(func(k *apikey.Key) { k.State = apikey.Disabled }) },
+		"expired":  func(c *caller) { c.pass(time.Hour) },
+		"replaced": func(c *caller) {
+			c.edit(func(k *apikey.Key) { k.Rotate(apikey.HeldSecret{Hash: apikey.Hash{1}}, 0, c.clock()) })
+		},
+	} {
+		c := newHouse(t, quotas()).caller(func(k *apikey.Key) { k.ExpiresAt = noon.Add(time.Hour) })
+		ticket, _ := c.try(route)
+		c.edit(func(k *apikey.Key) { k.Name = "renamed" })
+		if ticket.Revoked() {
+			t.Errorf("%s: already before", what)
 		}
-		c.edit(func(k *apikey.Key) { k.State = apikey.Revoked })
+		end(c)
+		if !ticket.Revoked() {
+			t.Errorf("%s: the stream does not learn of it", what)
+		}
+		ticket.Settle(gate.Answer{Status: 200})
 	}
-	ticket.Settle(gate.Answer{Status: 200})
 }
 
-func TestAnotherWriteAboutTheKeyDoesNotEndItsStreams(t *testing.T) {
-	c := newHouse(t, quotas()).caller()
+func TestAStreamLearnsOfExpiryWithoutAnyWrite(t *testing.T) {
+	c := newHouse(t, quotas()).caller(func(k *apikey.Key) { k.ExpiresAt = noon.Add(time.Hour) })
 	ticket, _ := c.try(route)
-	c.edit(func(k *apikey.Key) { k.Name = "renamed" })
-	if open, err := ticket.StillOpen(context.Background()); err != nil || !open {
-		t.Errorf("still open: %v, %v", open, err)
+	if ticket.Revoked() {
+		t.Error("revoked at once")
+	}
+	if c.pass(time.Hour); !ticket.Revoked() {
+		t.Error("not revoked when the key had expired")
 	}
 	ticket.Settle(gate.Answer{Status: 200})
 }

@@ -142,6 +142,21 @@ func TestARateAdmitsItsBurstAndThenItsRate(t *testing.T) {
 	}
 }
 
+func TestTwoRatesOfOneLengthHaveABucketEach(t *testing.T) {
+	p := plan.Plan{ID: "free", Rates: []plan.Rate{
+		rate(60, time.Minute, 5, plan.PerKey), rate(6, time.Minute, 8, plan.PerKey),
+	}}
+	h := newHouse(t, p)
+	c := h.caller()
+	if n, refusal := c.admitted(99); n != 5 || refusal.Violated.Name != "minute" {
+		t.Errorf("%d passed, then %+v", n, refusal.Violated)
+	}
+	h.pass(5 * time.Second)
+	if n, refusal := c.admitted(99); n != 3 || refusal.Violated.Name != "minute-2" {
+		t.Errorf("5 s later %d passed, then %+v", n, refusal.Violated)
+	}
+}
+
 func TestWaitingForRetryAfterHelps(t *testing.T) {
 	p := quotas(quota(5, plan.PerKey))
 	p.Rates = []plan.Rate{rate(3, time.Minute, 3, plan.PerKey)}

@@ -172,17 +172,59 @@ func TestWithoutAnyPlanACallCannotBeDecided(t *testing.T) {
 	ticket.Release()
 }
 
-// failing is a directory that can be made to fail.
+func TestARetiredPlanIsWrittenOnce(t *testing.T) {
+	h := newHouse(t, named("free", 1), named("pro", 3))
+	h.of(h.customer(func(c *customer.Customer) { c.Plan = "pro" }))
+	h.apply(named("free", 1))
+	before, err := h.store.Revision(context.Background())
+	h.must(err)
+	h.apply(named("free", 1))
+	if after, _ := h.store.Revision(context.Background()); after != before {
+		t.Errorf("the revision went from %d to %d", before, after)
+	}
+}
+
+// failing is a directory whose plans cannot be read, or change while they are.
 type failing struct {
 	store.Directory
-	err error
+	err   error
+	after func() // once, after the plans were read
 }
 
 func (f *failing) Plans(ctx context.Context) ([]plan.Plan, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return f.Directory.Plans(ctx)
+	plans, err := f.Directory.Plans(ctx)
+	if after := f.after; after != nil {
+		f.after = nil
+		after()
+	}
+	return plans, err
+}
+
+func TestAPlanWrittenWhilePlansAreReadIsNotMissed(t *testing.T) {
+	h := newHouse(t)
+	slow := &failing{Directory: h.store}
+	h.must(h.gate.Close(context.Background()))
+	var err error
+	h.gate, err = gate.New(context.Background(), gate.Options{Directory: slow, Journal: h.store, Meter: h.meter, Now: h.clock})
+	h.must(err)
+	h.apply()
+	write := func(limit int64) {
+		p := named("own", limit)
+		if all, _ := h.store.Plans(context.Background()); len(all) > 0 {
+			p.Revision = all[0].Revision
+		}
+		p.Source = plan.FromStore
+		_, err := h.store.Write(context.Background(), store.Mutations{Plans: []plan.Plan{p}})
+		h.must(err)
+	}
+	write(1)
+	slow.after = func() { write(5) }
+	if p, _ := h.gate.Plan("own"); p.Quotas[0].Limit != 5 {
+		t.Errorf("the plan in force has a quota of %d, want 5", p.Quotas[0].Limit)
+	}
 }
 
 func TestAFailedApplyLeavesTheSettingsBefore(t *testing.T) {

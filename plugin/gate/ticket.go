@@ -4,7 +4,7 @@ package gate
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -83,26 +83,33 @@ func (t *Ticket) Outcome() string { return t.outcome }
 // Usage returns the units of Route.Unit that were settled: 0 before, and after a refund.
 func (t *Ticket) Usage() int64 { return t.usage }
 
-// StillOpen reports whether the secret of an admitted call still opens its key:
-// long answers and streams ask every few seconds and end when it does not. It
-// costs next to nothing while nothing was written about the key. An error is a
-// fault: it is not known.
-func (t *Ticket) StillOpen(ctx context.Context) (bool, error) {
+// revokedPatience is how long Revoked waits for the Directory.
+const revokedPatience = 2 * time.Second
+
+// Revoked reports whether the secret of an admitted call no longer opens its
+// key: long answers and streams ask every few seconds and end when it does not.
+// It costs next to nothing while nothing was written about the key. What cannot
+// be read is logged and counts as not revoked. It may be called beside the other
+// methods, but not beside another Admit.
+func (t *Ticket) Revoked() bool {
 	e := t.entry
 	if e == nil || t.shadow {
-		return true, nil
+		return false
 	}
 	now := t.gate.o.Now()
-	if !e.dropped.Load() {
-		return closedFor(&e.key, &e.customer, e.hash, e.rules.settings.FallbackPlan, now) != InvalidKey, nil
+	k := &e.key
+	if e.dropped.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), revokedPatience)
+		defer cancel()
+		found, err := t.gate.o.Directory.Lookup(ctx, []apikey.Hash{e.hash})
+		if err != nil {
+			t.gate.o.Logger.Error("looking up the key of a stream", slog.Any("error", err))
+			return false
+		}
+		if !found[0].Found {
+			return true
+		}
+		k = &found[0].Key
 	}
-	found, err := t.gate.o.Directory.Lookup(ctx, []apikey.Hash{e.hash})
-	if err != nil {
-		return false, fmt.Errorf("looking a key up: %w", err)
-	}
-	if !found[0].Found {
-		return false, nil
-	}
-	k := &found[0].Key
-	return k.Status(now) == apikey.StatusActive && k.Opens(e.hash, now), nil
+	return k.Status(now) != apikey.StatusActive || !k.Opens(e.hash, now)
 }
