@@ -17,7 +17,8 @@ import (
 )
 
 // registerDirectives makes the words of the Caddyfile known. `keytoll` comes
-// after `encode`, so that it sees answers before they are compressed.
+// after `encode`, so that it sees answers before they are compressed, and after
+// the directives that answer by themselves and need no gate.
 func registerDirectives() {
 	httpcaddyfile.RegisterGlobalOption(appID, parseGlobal)
 	httpcaddyfile.RegisterHandlerDirective("keytoll", parseHandler[*Handler])
@@ -25,8 +26,8 @@ func registerDirectives() {
 	httpcaddyfile.RegisterHandlerDirective("keytoll_stripe_webhook", parseHandler[*StripeWebhook])
 	httpcaddyfile.RegisterHandlerDirective("keytoll_portal", parseHandler[*Portal])
 	httpcaddyfile.RegisterDirectiveOrder("keytoll", httpcaddyfile.After, "encode")
-	for _, terminal := range []string{"keytoll_usage", "keytoll_stripe_webhook", "keytoll_portal"} {
-		httpcaddyfile.RegisterDirectiveOrder(terminal, httpcaddyfile.Before, "respond")
+	for _, answering := range []string{"keytoll_usage", "keytoll_stripe_webhook", "keytoll_portal"} {
+		httpcaddyfile.RegisterDirectiveOrder(answering, httpcaddyfile.After, "encode") // before keytoll
 	}
 }
 

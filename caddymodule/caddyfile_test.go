@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -71,11 +70,7 @@ func TestAdaptedConfigurationsValidateWithoutATrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var parsed caddy.Config
-	if err := json.Unmarshal(config, &parsed); err != nil {
-		t.Fatal(err)
-	}
-	if err := caddy.Validate(&parsed); err != nil {
+	if err := validate(config); err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
