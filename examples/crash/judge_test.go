@@ -12,11 +12,12 @@ import (
 // An account is one quota: of a key, or of a customer's keys together. All is
 // counted in units, and by those who did it: the upstream and the clients.
 type account struct {
-	name    string
-	plan    string
-	bound   int64    // the quota and its overage
-	keys    []string // their ids
-	secrets []string
+	name     string
+	plan     string
+	bound    int64    // the quota and its overage
+	keys     []string // their ids
+	secrets  []string
+	customer string // its id
 
 	// By the upstream:
 	forwarded atomic.Int64 // requests that came

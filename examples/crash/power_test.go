@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keytoll/keytoll/plugin/gate"
+	"github.com/keytoll/keytoll/plugin/meter"
+)
+
+// blackout is a house under load whose power is cut again and again: each time
+// it goes on from what the cut has left. Accounts and their counts outlive it.
+type blackout struct {
+	t     *testing.T
+	dice  *rand.Rand
+	root  string
+	next  string // what the last cut has left
+	house *house
+	one   bool // all counters stand in one file: what a cut takes can be told exactly
+
+	accounts []*dimmed
+	watched  atomic.Pointer[[]*dimmed] // accounts, for whoever syncs
+	charges  []charge
+	wave     int
+
+	cuts, openCuts int
+	requests       atomic.Int64
+	worstUnbilled  int64
+	worstQuota     int64
+	judged         int
+
+	pause  sync.RWMutex // read: between two moments of a request
+	minted []string     // keys whose making was acknowledged; guarded by pause
+}
+
+// dimmed is an account whose power is cut.
+type dimmed struct {
+	account
+	settled atomic.Int64 // units billed
+	flying  atomic.Int64 // units admitted, and not settled
+	durable atomic.Int64 // of settled: when the last sync that succeeded began
+	slack   slack
+}
+
+// leaseOf bounds what one lease takes of an account's quota.
+func leaseOf(bound int64) int64 { return max(2*heavyCost, bound/16) }
+
+func (b *blackout) run(cuts int) {
+	b.t.Helper()
+	b.openOn(b.fresh())
+	for b.cuts < cuts {
+		if b.spent() {
+			b.close()
+			b.open()
+		}
+		b.traffic()
+		b.openOn(b.next)
+		b.judge(fmt.Sprintf("after cut %d", b.cuts))
+	}
+	b.close()
+	if err := b.house.close(); err != nil {
+		b.t.Error(err)
+	}
+}
+
+func (b *blackout) fresh() string {
+	b.t.Helper()
+	dir, err := os.MkdirTemp(b.root, "disk-")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return dir
+}
+
+// openOn opens a house on a directory. The power may fail meanwhile, again.
+func (b *blackout) openOn(dir string) {
+	b.t.Helper()
+	for {
+		p := newPlatter(dir, filepath.Base(dir))
+		p.write = b.dice.IntN(4) == 0
+		if !b.one {
+			p.numbers = 16
+		}
+		p.mark = b.mark
+		next, moments := "", -1
+		if b.cuts > 0 && b.dice.IntN(4) == 0 {
+			moments = b.dice.IntN(6)
+		}
+		var mu sync.Mutex
+		p.trap = func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if moments--; moments == -1 {
+				next = b.fresh()
+				if err := p.cut(next, b.dice); err != nil {
+					b.t.Error(err)
+				}
+			}
+		}
+		h, err := openHouse(b.t, p, time.Now, nil)
+		if err != nil {
+			b.t.Fatalf("opening what cut %d has left in %s: %v", b.cuts, dir, err)
+		}
+		p.mu.Lock()
+		p.trap = nil
+		p.mu.Unlock()
+		mu.Lock()
+		again := next
+		mu.Unlock()
+		if again == "" {
+			b.house = h
+			return
+		}
+		b.cuts++
+		b.openCuts++
+		b.leave(h)
+		dir = again
+	}
+}
+
+// leave ends a house whose power was cut: what it does now is not seen by anybody.
+func (b *blackout) leave(h *house) {
+	b.t.Helper()
+	h.platter.mu.Lock()
+	h.platter.mark = nil
+	h.platter.mu.Unlock()
+	if err := h.close(); err != nil {
+		b.t.Error(err)
+	}
+	if err := os.RemoveAll(h.platter.dir); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// mark notes what is settled when a sync begins, and at its end, that it is durable.
+func (b *blackout) mark() func() {
+	list := b.watched.Load()
+	if list == nil {
+		return func() {}
+	}
+	accounts := *list
+	settled := make([]int64, len(accounts))
+	for i, a := range accounts {
+		settled[i] = a.settled.Load()
+	}
+	return func() {
+		for i, a := range accounts {
+			raise(&a.durable, settled[i])
+		}
+	}
+}
+
+func raise(n *atomic.Int64, to int64) {
+	for old := n.Load(); old < to && !n.CompareAndSwap(old, to); {
+		old = n.Load()
+	}
+}
+
+// traffic sends requests by several clients up to a random moment, at which the
+// power is cut.
+func (b *blackout) traffic() {
+	b.t.Helper()
+	h := b.house
+	left := int64(b.dice.IntN(1200))
+	var sent atomic.Int64
+	dead := false // guarded by b.pause
+	reached := make(chan struct{})
+	var once sync.Once
+	var done sync.WaitGroup
+	step := func(do func()) bool {
+		b.pause.RLock()
+		defer b.pause.RUnlock()
+		if dead {
+			return false
+		}
+		do()
+		return true
+	}
+	for range clients {
+		r := rand.New(rand.NewPCG(b.dice.Uint64(), b.dice.Uint64()))
+		done.Go(func() {
+			for b.call(h, r, step) {
+				if sent.Add(1) >= left {
+					once.Do(func() { close(reached) })
+				}
+			}
+		})
+	}
+	maker := rand.New(rand.NewPCG(b.dice.Uint64(), b.dice.Uint64()))
+	done.Go(func() {
+		for i := 0; ; i++ {
+			extra := &account{plan: "solo"}
+			if !step(func() {
+				if err := h.enrol(extra); err != nil {
+					b.t.Error(err)
+				}
+				b.minted = append(b.minted, extra.keys...) // the only one who mints
+			}) {
+				return
+			}
+			<-time.After(time.Duration(1+maker.IntN(20)) * time.Millisecond)
+			if i%10 == 0 {
+				_ = h.meter.Flush(context.Background())
+			}
+		}
+	})
+	<-reached
+	next := b.fresh()
+	b.pause.Lock()
+	dead = true
+	err := h.platter.cut(next, b.dice)
+	for _, a := range b.accounts {
+		a.slack.unbilled += a.settled.Load() - a.durable.Load()
+		a.slack.quota += leaseOf(a.bound) + a.flying.Swap(0) + clients*heavyCost
+		a.durable.Store(a.settled.Load()) // what this cut took is in the slack
+	}
+	b.pause.Unlock()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cuts++
+	done.Wait()
+	b.requests.Add(sent.Load())
+	b.leave(h)
+	b.house = nil
+	b.next = next
+}
+
+// call is one request, in as many moments as there are between which the power
+// may fail. It returns false when it has.
+func (b *blackout) call(h *house, r *rand.Rand, step func(func()) bool) bool {
+	a := b.accounts[r.IntN(len(b.accounts))]
+	route, cost := plainRoute, int64(1)
+	if r.IntN(6) == 0 {
+		route, cost = heavyRoute, heavyCost
+	}
+	var ticket *gate.Ticket
+	var refusal *gate.Refusal
+	var err error
+	if !step(func() {
+		ticket, refusal, err = h.admit(a.secrets[r.IntN(len(a.secrets))], route)
+		switch {
+		case err != nil && !errors.Is(err, meter.ErrUnavailable):
+			b.t.Error(err)
+		case refusal != nil && cost == 1:
+			a.refusals.Add(1)
+		case err == nil && refusal == nil:
+			a.forwarded.Add(cost)
+			a.flying.Add(cost)
+		}
+	}) {
+		return false
+	}
+	if err != nil || refusal != nil {
+		return true
+	}
+	return step(func() {
+		a.flying.Add(-cost)
+		switch n := r.IntN(10); {
+		case n == 0:
+			a.refunded.Add(cost)
+			ticket.Settle(gate.Answer{Status: 500})
+		case n == 1:
+			ticket.Settle(gate.Answer{Gone: true})
+		default:
+			a.answered.Add(cost)
+			ticket.Settle(gate.Answer{Status: 200})
+			a.settled.Add(cost)
+		}
+		ticket.Release()
+	})
+}
+
+// open enrols a new wave of accounts.
+func (b *blackout) open() {
+	b.t.Helper()
+	b.wave++
+	b.accounts = nil
+	var fresh []*dimmed
+	for i := range 3 {
+		for _, p := range plans {
+			a := &dimmed{account: account{name: fmt.Sprintf("%s-%d-%d", p.id, b.wave, i), plan: p.id, bound: p.bound}}
+			if err := b.house.enrol(&a.account); err != nil {
+				b.t.Fatal(err)
+			}
+			fresh = append(fresh, a)
+		}
+	}
+	b.accounts = fresh
+	b.watched.Store(&fresh)
+	b.judged += len(fresh)
+}
+
+func (b *blackout) spent() bool {
+	n := 0
+	for _, a := range b.accounts {
+		if a.refusals.Load() > 0 {
+			n++
+		}
+	}
+	return 4*n >= 3*len(b.accounts)
+}
+
+// close spends what is left and judges for the last time.
+func (b *blackout) close() {
+	b.t.Helper()
+	for _, a := range b.accounts {
+		for refused := 0; refused < 3; {
+			ticket, refusal, err := b.house.admit(a.secrets[0], plainRoute)
+			if refusal != nil {
+				refused++
+			} else if err == nil {
+				a.forwarded.Add(1)
+				a.answered.Add(1)
+				ticket.Settle(gate.Answer{Status: 200})
+				ticket.Release()
+			}
+		}
+	}
+	b.judge("with all quotas spent")
+	b.accounts = nil
+}
+
+func (b *blackout) judge(when string) {
+	b.t.Helper()
+	for _, a := range b.accounts {
+		c, err := b.house.count(&a.account)
+		if err != nil {
+			b.t.Fatalf("%s: %v", when, err)
+		}
+		s := a.slack
+		if !b.one {
+			s.unbilled = a.answered.Load()
+		}
+		charges := judge(&a.account, c, s)
+		for i := range charges {
+			charges[i].of = when + ": " + a.String()
+		}
+		b.charges = append(b.charges, charges...)
+		b.worstUnbilled = max(b.worstUnbilled, a.answered.Load()-c.billed)
+		b.worstQuota = max(b.worstQuota, c.used-a.forwarded.Load()+a.refunded.Load())
+	}
+	late := b.minted[max(len(b.minted)-100, 0):]
+	if len(b.accounts) == 0 || b.cuts%100 == 0 {
+		late = b.minted
+	}
+	for _, id := range late {
+		if _, err := b.house.store.Key(context.Background(), id); err != nil {
+			b.t.Errorf("%s: key %s was acknowledged: %v", when, id, err)
+		}
+	}
+}
+
+func TestNoPowerCutCostsAQuotaOrABill(t *testing.T) {
+	withinOneMonth(t)
+	for _, one := range []bool{true, false} {
+		name := "counters in many files"
+		if one {
+			name = "counters in one file"
+		}
+		t.Run(name, func(t *testing.T) {
+			b := &blackout{t: t, dice: dice(t.Name()), root: t.TempDir(), one: one}
+			b.run((*images + 1) / 2)
+			convicted(t, name, b.charges)
+			figures.add("power cuts: images", int64(b.cuts))
+			figures.add("power cuts: of them while recovering", int64(b.openCuts))
+			figures.add("power cuts: requests", b.requests.Load())
+			figures.add("power cuts: quotas spent to their end", int64(b.judged))
+			figures.add("power cuts: units forwarded over quota", total(b.charges, overrun))
+			figures.add("power cuts: units over-billed", total(b.charges, overBilled))
+			figures.add("power cuts: admin writes acknowledged and kept", int64(len(b.minted)))
+			if one {
+				figures.set("power cuts: units past the last sync not billed, worst account", b.worstUnbilled)
+				figures.set("power cuts: units of quota lost to leases, worst account", b.worstQuota)
+			}
+		})
+	}
+}
