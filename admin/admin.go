@@ -52,6 +52,9 @@ type Options struct {
 	// to succeed: what it returns before its first byte becomes a problem.
 	// Default: 404.
 	Backup func(ctx context.Context, w io.Writer) error
+	// Observe is told of each call that was answered: the pattern of its route,
+	// empty where it had none, and the status. Default: nobody is told.
+	Observe func(pattern string, status int)
 	// Version of the program, for GET / and /openapi.json.
 	Version string
 }
@@ -73,6 +76,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, int) {}
 	}
 	if o.KeyPrefix == "" {
 		o.KeyPrefix = "sk"

@@ -21,9 +21,7 @@ func (s *Server) backup(ctx context.Context, c *call) (*answer, error) {
 	h := c.w.Header()
 	h.Set("Content-Type", "application/x-tar")
 	h.Set("Content-Disposition", `attachment; filename="keytoll-`+c.now.UTC().Format("20060102-150405")+`.tar"`)
-	out := &patient{w: c.w, controller: http.NewResponseController(c.w)}
-	// It is spooled before its first byte is sent: only then a time-out runs.
-	_ = out.controller.SetWriteDeadline(time.Time{})
+	out := c.patient() // it is spooled first: only from its first byte on a time-out runs
 	err := s.o.Backup(ctx, out)
 	switch {
 	case err == nil:
@@ -44,6 +42,13 @@ type patient struct {
 	w          io.Writer
 	controller *http.ResponseController
 	written    bool
+}
+
+// patient lifts the server's time-out for writing off a call.
+func (c *call) patient() *patient {
+	p := &patient{w: c.w, controller: http.NewResponseController(c.w)}
+	_ = p.controller.SetWriteDeadline(time.Time{}) // where there is none, none is lifted
+	return p
 }
 
 func (p *patient) Write(b []byte) (int, error) {

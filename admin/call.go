@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -26,12 +27,47 @@ func (c *call) id() string { return c.r.PathValue("id") }
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.o.Now()
-	c := &call{w: w, r: r, now: now, requestID: id.New("req", now)}
+	seen := &observed{ResponseWriter: w}
+	c := &call{w: seen, r: r, now: now, requestID: id.New("req", now)}
+	defer func() { s.o.Observe(c.pattern(), cmp.Or(seen.status, http.StatusOK)) }()
 	protect(w.Header(), c.requestID)
 	if err := s.serve(c); err != nil {
-		s.refuse(w, r, c.requestID, err)
+		s.refuse(seen, r, c.requestID, err)
 	}
 }
+
+// pattern returns that of the call's route; "" where it has none.
+func (c *call) pattern() string {
+	if c.route == nil {
+		return ""
+	}
+	return c.route.pattern
+}
+
+// observed remembers the status of an answer; 0 where none was begun.
+type observed struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (o *observed) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (o *observed) Write(p []byte) (int, error) {
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	return o.ResponseWriter.Write(p)
+}
+
+// Unwrap lets an http.ResponseController through.
+func (o *observed) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
 func (s *Server) serve(c *call) error {
 	if err := s.admit(c); err != nil {

@@ -43,7 +43,7 @@ func (s *Server) exportCustomer(ctx context.Context, c *call) (*answer, error) {
 	if c.r.Method == http.MethodHead {
 		return nil, nil
 	}
-	lines := json.NewEncoder(&patient{w: c.w, controller: http.NewResponseController(c.w)})
+	lines := json.NewEncoder(c.patient())
 	err = lines.Encode(s.shapeCustomer(&owner, c.now))
 	for _, write := range []func(context.Context, *call, string, *json.Encoder) error{
 		s.exportKeys, s.exportAdjustments, s.exportAudit, s.exportDenials,

@@ -38,6 +38,7 @@ func (s *Server) admit(c *call) error {
 		return err
 	}
 	found, err := s.find(c.r)
+	c.route = found
 	if found == nil || found.roles != public {
 		actor, denied := s.authenticate(c.r.Context(), c)
 		if denied != nil {
@@ -48,7 +49,6 @@ func (s *Server) admit(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.route = found
 	if found.roles != public && !found.roles.allow(c.actor.Role) {
 		return forbidden("insufficient_role", "A token of the role "+string(c.actor.Role)+" may not make this call.")
 	}

@@ -5,10 +5,12 @@ package admin
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -277,4 +279,20 @@ func FuzzDocumentsAreReadAsTheyWereWritten(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestCallsAreObservedByTheirPattern(t *testing.T) {
+	var seen []string
+	a := newAPI(t, func(o *Options, _ *gateSettings) {
+		o.Observe = func(pattern string, status int) { seen = append(seen, fmt.Sprint(pattern, " ", status)) }
+	})
+	a.call("GET", "/v1/keys/key_1", "")
+	a.call("GET", "/v1/keys", "", "Authorization", "")
+	a.call("GET", "/v1/nothing", "")
+	a.call("GET", "/v1/keys", "", "Host", "evil.example")
+	a.call("HEAD", "/v1/stream", "")
+	want := []string{"GET /v1/keys/{id} 404", "GET /v1/keys 401", " 404", " 403", "GET /v1/stream 200"}
+	if !slices.Equal(seen, want) {
+		t.Errorf("got %q, want %q", seen, want)
+	}
 }

@@ -68,12 +68,12 @@ func (s *Server) importKeys(ctx context.Context, c *call) (*answer, error) {
 	if q.wrong != nil {
 		return nil, q.wrong
 	}
-	out := http.NewResponseController(c.w)
-	_ = out.EnableFullDuplex() // HTTP/2 is duplex by itself
+	out := c.patient()
+	_ = out.controller.EnableFullDuplex() // HTTP/2 is duplex by itself
 	i := &importer{
-		s: s, c: c, now: s.o.Now(), dryRun: dryRun, controller: out,
+		s: s, c: c, now: s.o.Now(), dryRun: dryRun, controller: out.controller,
 		lines:   bufio.NewReaderSize(c.r.Body, maxBody),
-		results: json.NewEncoder(&patient{w: c.w, controller: out}),
+		results: json.NewEncoder(out),
 		summary: importSummary{Object: "import_summary", DryRun: dryRun},
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")

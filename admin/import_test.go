@@ -234,7 +234,10 @@ func TestAnImportThatIsNotAllowedReadsNothing(t *testing.T) {
 func TestTheStreamTellsTotalsAndDenials(t *testing.T) {
 	a := newAPI(t)
 	key, _, secret := a.mint(`{"customer":"a@example.com","quota":1}`)
-	server := httptest.NewServer(a)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = a.HTTPServer()
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond // shorter than the stream
+	server.Start()
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

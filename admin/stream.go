@@ -16,7 +16,6 @@ import (
 const (
 	streamInterval = 2 * time.Second
 	streamDenials  = 50 // that one event tells of at most
-	streamGrace    = 15 * time.Second
 )
 
 // streamEvent is what the stream tells every two seconds.
@@ -39,10 +38,13 @@ type streamTotals struct {
 
 // stream sends server-sent events until the caller has gone.
 func (s *Server) stream(ctx context.Context, c *call) (*answer, error) {
-	out := http.NewResponseController(c.w)
+	c.w.Header().Set("Content-Type", "text/event-stream")
+	if c.r.Method == http.MethodHead {
+		return nil, nil
+	}
+	out := c.patient()
 	denials, stop := s.o.Gate.FollowDenials(streamDenials * 4)
 	defer stop()
-	c.w.Header().Set("Content-Type", "text/event-stream")
 	first := false
 	tick := time.NewTicker(streamInterval)
 	defer tick.Stop()
@@ -55,11 +57,10 @@ func (s *Server) stream(ctx context.Context, c *call) (*answer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("writing an event: %w", err)
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(streamGrace)) // where there are none, none is needed
-		if _, err := fmt.Fprintf(c.w, "data: %s\n\n", raw); err != nil {
+		if _, err := fmt.Fprintf(out, "data: %s\n\n", raw); err != nil {
 			return nil, nil
 		}
-		if out.Flush() != nil {
+		if out.controller.Flush() != nil {
 			return nil, nil
 		}
 		select {
