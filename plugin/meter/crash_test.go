@@ -189,6 +189,9 @@ func (w *world) crash(r *rand.Rand, power bool) image {
 }
 
 func (w *world) torn(r *rand.Rand, name string, now []byte) []byte {
+	if len(now) < headerSize+2*worldNumbers*slotSize {
+		return now // just being made: the book does not name it yet
+	}
 	synced, ok := w.durable[name]
 	if !ok { // made and synced with nothing but zeroes
 		synced = append(append([]byte(nil), now[:headerSize]...), make([]byte, len(now)-headerSize)...)
@@ -244,7 +247,11 @@ func (w *world) judge(im image, h *hooks) (j judgement) {
 }
 
 func crashes(t *testing.T, write, power bool, boot string, check func(j judgement)) {
-	for round := range uint64(8) {
+	rounds := uint64(8)
+	if write {
+		rounds = 3 // each change is a system call
+	}
+	for round := range rounds {
 		w := newWorld(t, write, 60)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -300,7 +307,7 @@ func TestAPowerCutNeitherExceedsAQuotaNorBillsTooMuch(t *testing.T) {
 				}
 				lost += j.lost
 			})
-			t.Logf("customers lost %d units in 40 power cuts", lost)
+			t.Logf("customers lost %d units", lost)
 		})
 	}
 }

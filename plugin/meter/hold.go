@@ -78,10 +78,10 @@ func (h Hold) settled() {
 }
 
 // Remaining returns what is left of quota in the hold's period, never
-// negative. It is called before the hold is settled.
+// negative. It may still be called soon after the hold was settled.
 func (h Hold) Remaining(quota int64) int64 {
 	if h.slot == nil {
 		return max(quota, 0)
 	}
-	return max(quota-h.slot.words.used(), 0)
+	return max(quota-max(h.slot.words.used(), 0), 0)
 }

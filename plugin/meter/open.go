@@ -115,7 +115,12 @@ func (c *Counter) place(ctx context.Context, last int64) (opening, []store.Recor
 	if s := c.current.Load(); c.stands(w.ordinal) || s != nil && s.ordinal >= w.ordinal && !s.finished() {
 		return opening{}, nil, nil
 	}
-	for i, n := range c.numbers {
+	numbers, err := c.preferred(ctx, w.ordinal)
+	if err != nil {
+		return opening{}, nil, err
+	}
+	for _, i := range numbers {
+		n := c.numbers[i]
 		before := c.slots[2*i+int(w.ordinal&1)]
 		if before != nil && !before.finish() {
 			continue
@@ -129,6 +134,26 @@ func (c *Counter) place(ctx context.Context, last int64) (opening, []store.Recor
 	}
 	given, records := c.m.book.give(c.id, last, c.numbers)
 	return opening{c: c, want: w, number: given, fresh: true}, records, nil
+}
+
+// preferred returns the order in which the counter's numbers are tried for a
+// period: one that has counted in it comes first. The caller holds c.mu.
+func (c *Counter) preferred(ctx context.Context, ordinal int64) (order []int, err error) {
+	start := c.id.Calendar.Period(ordinal).Start
+	for i, n := range c.numbers {
+		order = append(order, i)
+		if len(c.numbers) == 1 {
+			break
+		}
+		row, err := c.m.book.checkpoint(ctx, start, n.n)
+		if err != nil {
+			return nil, err
+		}
+		if row.found {
+			order[0], order[i] = i, order[0]
+		}
+	}
+	return order, nil
 }
 
 // lastRow returns the last checkpoint of the period that had the place before,

@@ -103,5 +103,7 @@ func raiseWord(word *atomic.Int64, to int64) bool {
 // assumeSpent counts every unit that was lent as used: after a crash that may
 // have lost words, no quota is spent twice.
 func (w *words) assumeSpent() {
-	raiseWord(&w.admitted, w.granted.Load()+w.refunded.Load())
+	if granted := w.granted.Load(); granted > 0 {
+		raiseWord(&w.admitted, granted+w.refunded.Load())
+	}
 }
