@@ -4,9 +4,11 @@ package gate_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/keytoll/keytoll/plugin/apikey"
 	"github.com/keytoll/keytoll/plugin/gate"
 	"github.com/keytoll/keytoll/plugin/plan"
 )
@@ -84,6 +86,23 @@ func BenchmarkDecisionOneKey(b *testing.B) {
 	var t gate.Ticket
 	b.ReportAllocs()
 	for b.Loop() {
+		decide(b, h.gate, call, &t)
+	}
+}
+
+// BenchmarkColdKey is a decision about a key that the cache does not hold: it is
+// read from the store, and its limits are worked out.
+func BenchmarkColdKey(b *testing.B) {
+	h := newHouse(b, sold())
+	c := h.caller()
+	call, name := c.call(route), 0
+	var t gate.Ticket
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		name++
+		c.edit(func(k *apikey.Key) { k.Name = strconv.Itoa(name) })
+		b.StartTimer()
 		decide(b, h.gate, call, &t)
 	}
 }

@@ -31,12 +31,12 @@ type entry struct {
 	// What every decision reads stands first, in two cache lines.
 	hash       apikey.Hash
 	rules      *rules
-	validUntil int64       // Unix nanoseconds
-	recent     atomic.Bool // found since the cache last looked for a place
-	dropped    atomic.Bool // no longer in the cache
-	closed     Reason      // why the key is refused whatever it calls; "" where it is not
-	only       atomic.Pointer[terms]
-	lastUsed   atomic.Int64 // Unix minutes
+	validUntil int64                 // Unix nanoseconds
+	recent     atomic.Bool           // found since the cache last looked for a place
+	dropped    atomic.Bool           // no longer in the cache
+	closed     Reason                // why the key is refused whatever it calls; "" where it is not
+	first      atomic.Pointer[terms] // on the first route that was called
+	lastUsed   atomic.Int64          // Unix minutes
 	tally      *meter.Tally
 	plan       heldPlan
 	fault      error // it cannot be decided: no plan
@@ -49,8 +49,8 @@ type entry struct {
 	month              usage.Calendar
 	calls, pooledCalls *meter.Counter
 
-	adding sync.Mutex // for writing only, terms and held
-	terms  atomic.Pointer[map[*plan.Route]*terms]
+	adding sync.Mutex // for writing first, others and held
+	others atomic.Pointer[map[*plan.Route]*terms]
 	held   *holdings
 }
 
@@ -163,11 +163,11 @@ func (e *entry) owner(s plan.Scope) string {
 // on returns the terms of the entry's key on a route, worked out at the first
 // call. Those of the first route called are found without a map.
 func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
-	if t := e.only.Load(); t != nil && t.route == route {
+	if t := e.first.Load(); t != nil && t.route == route {
 		return t
 	}
-	if all := e.terms.Load(); all != nil {
-		if t := (*all)[route]; t != nil {
+	if others := e.others.Load(); others != nil {
+		if t := (*others)[route]; t != nil {
 			return t
 		}
 	}
@@ -177,16 +177,22 @@ func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
 func (e *entry) add(g *Gate, route *plan.Route, now time.Time) *terms {
 	e.adding.Lock()
 	defer e.adding.Unlock()
-	next := map[*plan.Route]*terms{}
-	if all := e.terms.Load(); all != nil {
-		if t := (*all)[route]; t != nil {
+	first, others := e.first.Load(), map[*plan.Route]*terms{}
+	if first != nil && first.route == route {
+		return first
+	}
+	if before := e.others.Load(); before != nil {
+		if t := (*before)[route]; t != nil {
 			return t
 		}
-		next = maps.Clone(*all)
+		others = maps.Clone(*before)
 	}
 	t := newTerms(g, e, route, spendsOf(route), now)
-	next[route] = t
-	e.terms.Store(&next)
-	e.only.CompareAndSwap(nil, t)
+	if first == nil {
+		e.first.Store(t)
+		return t
+	}
+	others[route] = t
+	e.others.Store(&others)
 	return t
 }

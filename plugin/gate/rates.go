@@ -16,7 +16,7 @@ import (
 
 // ratesKey is where a graceful stop leaves how far buckets were spent, so that
 // a restart gives nobody a new burst.
-var ratesKey = []byte("gate/rates")
+const ratesKey = "gate/rates"
 
 // savedRates is the form of that record.
 type savedRates struct {
@@ -28,7 +28,7 @@ func (g *Gate) saveRates(ctx context.Context) error {
 	now := g.o.Now()
 	value, err := json.Marshal(savedRates{At: now.UTC(), Debts: g.limiter.Debts(g.clock(now))})
 	if err == nil {
-		err = g.o.Journal.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: ratesKey, Value: value}}})
+		err = g.o.Journal.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: []byte(ratesKey), Value: value}}})
 	}
 	if err != nil {
 		return fmt.Errorf("writing the rates: %w", err)
@@ -39,7 +39,7 @@ func (g *Gate) saveRates(ctx context.Context) error {
 // loadRates takes what saveRates left and removes it: the time since counts as
 // rest. A record that cannot be read is not worth refusing to start.
 func (g *Gate) loadRates(ctx context.Context) error {
-	value, err := g.o.Journal.Read(ctx, store.Meta, ratesKey)
+	value, err := g.o.Journal.Read(ctx, store.Meta, []byte(ratesKey))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (g *Gate) loadRates(ctx context.Context) error {
 	} else {
 		g.limiter.Restore(saved.Debts, g.clock(g.origin), g.origin.Round(0).Sub(saved.At))
 	}
-	if err := g.o.Journal.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: ratesKey}}}); err != nil {
+	if err := g.o.Journal.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: []byte(ratesKey)}}}); err != nil {
 		return fmt.Errorf("removing the rates of the last run: %w", err)
 	}
 	return nil

@@ -29,7 +29,6 @@ type terms struct {
 	policies string // the value of RateLimit-Policy
 
 	shownRates []shownRate // of each rate
-	counters   []meter.ID  // of each count
 }
 
 type rateTerm struct {
@@ -168,13 +167,12 @@ func (t *terms) addQuota(g *Gate, names namer, q held[plan.Quota], id meter.ID, 
 
 // addCount returns the index of a counter, which is there once.
 func (t *terms) addCount(g *Gate, id meter.ID, s spend) int {
-	at := slices.Index(t.counters, id)
+	counter := g.o.Meter.Counter(id)
+	at := slices.IndexFunc(t.counts, func(c countTerm) bool { return c.counter == counter })
 	if at < 0 {
 		at = len(t.counts)
-		t.counters = append(t.counters, id)
 		t.counts = append(t.counts, countTerm{
-			counter: g.o.Meter.Counter(id), n: s.n, settled: s.settled,
-			quota: meter.Unlimited, bound: meter.Unlimited,
+			counter: counter, n: s.n, settled: s.settled, quota: meter.Unlimited, bound: meter.Unlimited,
 		})
 	}
 	return at

@@ -22,7 +22,8 @@ type units struct {
 	written int // how many of them are in the Journal
 }
 
-var unitsKey = []byte("gate/units")
+// unitsKey is where they are kept in store.Meta.
+const unitsKey = "gate/units"
 
 func (u *units) see(unit string) {
 	u.mu.Lock()
@@ -47,7 +48,7 @@ func (u *units) all() []string {
 }
 
 func (u *units) load(ctx context.Context, j store.Journal) error {
-	value, err := j.Read(ctx, store.Meta, unitsKey)
+	value, err := j.Read(ctx, store.Meta, []byte(unitsKey))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -75,7 +76,7 @@ func (u *units) write(ctx context.Context, j store.Journal) error {
 	}
 	value, err := json.Marshal(all)
 	if err == nil {
-		err = j.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: unitsKey, Value: value}}})
+		err = j.Commit(ctx, store.Batch{Put: []store.Record{{Book: store.Meta, Key: []byte(unitsKey), Value: value}}})
 	}
 	if err != nil {
 		return fmt.Errorf("writing the metered units: %w", err)
