@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,11 +23,11 @@ func state(t *testing.T, c *caller) string {
 	t.Helper()
 	x, err := c.gate.Explain(context.Background(), gate.Subject{Key: c.key.ID})
 	c.must(err)
-	text := ""
+	var text strings.Builder
 	for _, l := range x.Limits {
-		text += fmt.Sprintf("%s %s %s: %d of %d left\n", l.Kind, l.Name, l.Scope, l.Remaining, l.Limit)
+		fmt.Fprintf(&text, "%s %s %s: %d of %d left\n", l.Kind, l.Name, l.Scope, l.Remaining, l.Limit)
 	}
-	return text
+	return text.String()
 }
 
 func TestARefusedCallConsumesNothingWhicheverLimitRefuses(t *testing.T) {

@@ -5,6 +5,7 @@ package gate_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,11 +101,11 @@ func TestUsageIsBookedByPlanRouteAndOutcome(t *testing.T) {
 			From: noon.Truncate(time.Hour), To: noon.Add(time.Hour), Bucket: store.HourBucket, Group: g,
 		})
 		h.must(err)
-		text := ""
+		var text strings.Builder
 		for _, r := range rows {
-			text += fmt.Sprintf("%s%s%s%s: %d refused %d refunded %d %v\n", r.Key, r.Plan, r.Route, r.Outcome, r.Requests, r.Refused, r.Refunded, r.Units)
+			fmt.Fprintf(&text, "%s%s%s%s: %d refused %d refunded %d %v\n", r.Key, r.Plan, r.Route, r.Outcome, r.Requests, r.Refused, r.Refunded, r.Units)
 		}
-		return text
+		return text.String()
 	}
 	for group, want := range map[store.Group]string{
 		store.ByOutcome: "allowed: 2 refused 0 refunded 0 map[requests:2 tokens:7]\ninvalid_key: 0 refused 1 refunded 0 map[]\n" +
@@ -185,9 +186,9 @@ func TestWindowsShowEveryLimitOfACall(t *testing.T) {
 	if got := ticket.PolicyField(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got := ""
+	var got strings.Builder
 	for _, w := range ticket.Windows(nil) {
-		got += fmt.Sprintf("%s %d-%d=%d %v %v\n", w.Name, w.Limit, w.Used, w.Remaining, w.Length, w.Reset)
+		fmt.Fprintf(&got, "%s %d-%d=%d %v %v\n", w.Name, w.Limit, w.Used, w.Remaining, w.Length, w.Reset)
 	}
 	const state = `second 20-1=19 1s 100ms
 second-2 300-1=299 1s 3.333334ms
@@ -196,8 +197,8 @@ second-2 300-1=299 1s 3.333334ms
 quota 100-1=99 720h0m0s 492h0m0s
 quota-2 500-1=499 720h0m0s 492h0m0s
 `
-	if got != state {
-		t.Errorf("got\n%swant\n%s", got, state)
+	if got.String() != state {
+		t.Errorf("got\n%swant\n%s", got.String(), state)
 	}
 	ticket.Settle(gate.Answer{Status: 200})
 }
