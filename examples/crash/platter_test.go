@@ -36,9 +36,15 @@ type platter struct {
 	trap   func()        // called at each moment at which the power may fail; nil: it does not
 }
 
+// newPlatter plays the disk of a machine that has just been switched on: all
+// that stands in the directory is durable.
 func newPlatter(dir, boot string) *platter {
 	p := &platter{dir: dir, boot: boot, synced: make(map[string][]byte)}
 	p.bolt, _ = os.ReadFile(filepath.Join(dir, boltstore.FileName))
+	files, _ := filepath.Glob(filepath.Join(dir, "slots-*"))
+	for _, file := range files {
+		p.synced[filepath.Base(file)], _ = os.ReadFile(file)
+	}
 	return p
 }
 
