@@ -241,7 +241,7 @@ func (e *engine) adminServer(a *App, token string, hosts []string) (*admin.Serve
 	return admin.New(admin.Options{
 		Store: e.store, Gate: e.decider, Meter: e.meter, Now: time.Now, Logger: e.logger,
 		KeyPrefix: a.keyPrefix, OwnerToken: token, Hosts: hosts,
-		Metrics: e.metrics.page(), Ready: e.readiness, Backup: e.backup, Version: version(),
+		Metrics: e.metrics.page(), Ready: e.readiness, Backup: e.backup, Version: version(), Observe: e.metrics.adminCall,
 	})
 }
 

@@ -67,17 +67,18 @@ func (e *engine) open(ctx context.Context, s *Storage) (err error) {
 			err = errors.Join(err, e.shut(ctx))
 		}
 	}()
+	observed := &observedStore{Engine: e.store, metrics: e.metrics}
 	node, err := nodeOf(ctx, e.store)
 	if err != nil {
 		return fmt.Errorf("naming this node: %w", err)
 	}
 	if e.meter, err = meter.Open(ctx, meter.Options{
-		Dir: s.directory, Journal: e.store, Ledger: e.store, Node: node, Now: time.Now, Logger: e.logger,
+		Dir: s.directory, Journal: observed, Ledger: observed, Node: node, Now: time.Now, Logger: e.logger,
 	}); err != nil {
 		return fmt.Errorf("opening the counters: %w", err)
 	}
 	if e.decider, err = gate.New(ctx, gate.Options{
-		Directory: e.store, Journal: e.store, Meter: e.meter, Now: time.Now, Logger: e.logger,
+		Directory: observed, Journal: observed, Meter: e.meter, Now: time.Now, Logger: e.logger,
 	}); err != nil {
 		return fmt.Errorf("starting the gate: %w", err)
 	}
@@ -95,8 +96,9 @@ func (e *engine) openStore(ctx context.Context, s *Storage) (store.Engine, error
 		return nil, err
 	}
 	e.backup = func(ctx context.Context, w io.Writer) error {
-		err := db.Backup(ctx, w, func(dir string) error { return snapshot(ctx, e.meter, dir) })
-		if err == nil {
+		began := time.Now()
+		err := db.Backup(ctx, w, func(dir string) error { return e.meter.Snapshot(ctx, dir) })
+		if e.metrics.stored("backup", began, err); err == nil {
 			e.metrics.backedUp.Store(time.Now().Unix())
 		}
 		return err
@@ -106,16 +108,6 @@ func (e *engine) openStore(ctx context.Context, s *Storage) (store.Engine, error
 		return size.File, size.File + max(size.Disk, 0), err
 	}
 	return db, nil
-}
-
-// snapshot copies the counters' files, where the meter has any.
-func snapshot(ctx context.Context, m any, dir string) error {
-	if s, ok := m.(interface {
-		Snapshot(ctx context.Context, dir string) error
-	}); ok {
-		return s.Snapshot(ctx, dir)
-	}
-	return nil
 }
 
 // nodeOf returns the name that this node's counters have in the store, which it
@@ -262,14 +254,17 @@ func (e *engine) cutoffs(now time.Time) store.Cutoffs {
 func (e *engine) startTasks() {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.endTasks = cancel
-	e.tasks.Go(func() { e.prune(ctx, e.store) })
+	e.tasks.Go(func() { e.prune(ctx, e.store, e.meter) })
 }
 
 // pruneEvery is how often what is past its retention is deleted.
 const pruneEvery = time.Hour
 
+// keepCheckpoints is how long the totals of periods are kept: bills are made of them.
+const keepCheckpoints = 400 * day
+
 // prune deletes what is past its retention, hourly, until ctx ends.
-func (e *engine) prune(ctx context.Context, s store.Engine) {
+func (e *engine) prune(ctx context.Context, s store.Engine, m *meter.Meter) {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
@@ -278,12 +273,11 @@ func (e *engine) prune(ctx context.Context, s store.Engine) {
 			return
 		case now := <-ticker.C:
 			pruned, err := store.Retain(ctx, s, e.cutoffs(now))
-			switch {
-			case err != nil && ctx.Err() == nil:
+			checkpoints, failed := m.PruneCheckpoints(ctx, now.Add(-keepCheckpoints))
+			if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
 				e.logger.Error("pruning what is past its retention", "error", err)
-			case err == nil:
-				e.logger.Debug("pruned what is past its retention", "pruned", pruned)
 			}
+			e.logger.Debug("pruned what is past its retention", "usage", pruned.Usage, "books", pruned.Books, "checkpoints", checkpoints)
 		}
 	}
 }

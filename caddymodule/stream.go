@@ -34,7 +34,7 @@ func (r *recorder) look(rc *http.ResponseController) {
 	defer r.mu.Unlock()
 	switch {
 	case r.over:
-	case !revoked(&r.x.ticket):
+	case !r.x.ticket.Revoked():
 		r.watch.Reset(watchEvery)
 	case r.conn != nil:
 		r.cut.Store(true)
@@ -45,12 +45,6 @@ func (r *recorder) look(rc *http.ResponseController) {
 		_ = rc.SetReadDeadline(past)
 		_ = rc.SetWriteDeadline(past)
 	}
-}
-
-// revoked reports whether the key of a ticket opens no more.
-func revoked(ticket any) bool {
-	t, ok := ticket.(interface{ Revoked() bool })
-	return ok && t.Revoked()
 }
 
 // unwatch ends the watch, and reports whether nobody is looking any more.
