@@ -88,7 +88,7 @@ func newTerms(g *Gate, e *entry, route *plan.Route, spends []spend, now time.Tim
 	switch {
 	case e.fault != nil:
 		return t
-	case route.Scope != "" && !(e.key.HasScope(route.Scope) && e.plan.AllowsScope(route.Scope)):
+	case route.Scope != "" && (!e.key.HasScope(route.Scope) || !e.plan.AllowsScope(route.Scope)):
 		t.denied = InsufficientScope
 	case !e.plan.AllowsRoute(route.Name):
 		t.denied = RouteNotInPlan

@@ -30,7 +30,7 @@ func TestConcurrentSpendersOfOneBucketGetItsBurstAndNoMore(t *testing.T) {
 
 func TestABucketIsOneToAllWhoHoldIt(t *testing.T) {
 	l, id := NewLimiter(), ID{Owner: "key_a", Unit: "requests", Per: time.Second}
-	if l.Hold(id) != l.Hold(id) {
+	if one, two := l.Hold(id), l.Hold(id); one != two {
 		t.Error("two holders got two buckets")
 	}
 	other := id
@@ -87,8 +87,10 @@ func TestDebtsOutliveARestartAndRestInBetween(t *testing.T) {
 func TestOnlySoManyRequestsAreInFlight(t *testing.T) {
 	l := NewLimiter()
 	f := l.HoldInFlight("key_a")
-	if !f.Enter(2) || !f.Enter(2) || f.Enter(2) {
-		t.Fatal("two of two may enter, the third may not")
+	for i, want := range []bool{true, true, false} {
+		if f.Enter(2) != want {
+			t.Fatalf("request %d of two may enter: %v, want %v", i+1, !want, want)
+		}
 	}
 	if f.Leave(); !f.Enter(2) {
 		t.Error("one left, and nobody may enter")
