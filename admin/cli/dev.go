@@ -136,6 +136,9 @@ const devCaddyfile = `{
 	persist_config off
 	auto_https off
 	grace_period 2s
+	servers {
+		protocols h1
+	}
 	keytoll {
 		storage bbolt DIRECTORY
 		admin ADMIN

@@ -90,7 +90,7 @@ func limitWords(l client.Limit) string {
 	text := limitText(l.Limit)
 	switch l.Kind {
 	case "rate":
-		text = limitText(l.Count) + unitText(l.Unit) + " in " + l.Per + ", burst " + limitText(l.Limit)
+		text = limitText(l.Count) + unitText(l.Unit) + perText(l.Per) + ", burst " + limitText(l.Limit)
 	case "quota":
 		text += unitText(l.Unit) + " a " + l.Period
 	}

@@ -100,6 +100,9 @@ func (a *app) explainUnreachable(err error) string {
 
 func explainProblem(p *client.Error) *failure {
 	f := &failure{Failed, p.Code, sentence(p.Error())}
+	if p.Field != "" {
+		f.text = p.Error() // a field is written as it is
+	}
 	switch p.Status {
 	case http.StatusBadRequest:
 		f.exit = WrongUsage
@@ -122,9 +125,13 @@ func explainProblem(p *client.Error) *failure {
 	return f
 }
 
-// sentence begins with a capital and ends with a full stop.
+// sentence begins with a capital, unless a path is its first word, and ends with
+// a full stop.
 func sentence(s string) string {
-	s = capital(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	if first, _, _ := strings.Cut(s, " "); !strings.ContainsAny(first, `/\`) {
+		s = capital(s)
+	}
 	if s != "" && !strings.ContainsAny(s[len(s)-1:], ".!?") {
 		s += "."
 	}

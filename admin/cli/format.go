@@ -75,7 +75,7 @@ func share(used, limit int64) string {
 
 func percent(used, limit int64) int64 {
 	if used > 1<<53 {
-		return used / (limit/100 + 1)
+		return int64(float64(used) / float64(limit) * 100)
 	}
 	return used * 100 / limit
 }
@@ -124,18 +124,22 @@ func rateText(r plan.Rate) string {
 	if r.Unlimited() {
 		return "unlimited" + unitText(r.Unit)
 	}
-	switch per := plan.FormatPer(r.Per); per {
-	case "second", "minute", "day":
-		text += " a " + per
-	case "hour":
-		text += " an hour"
-	default:
-		text += " in " + per
-	}
+	text += perText(plan.FormatPer(r.Per))
 	if r.Scope == plan.PerCustomer {
 		text += " per customer"
 	}
 	return text
+}
+
+// perText writes what plan.FormatPer does for people: a second, in 250ms.
+func perText(per string) string {
+	switch per {
+	case "second", "minute", "day":
+		return " a " + per
+	case "hour":
+		return " an hour"
+	}
+	return " in " + per
 }
 
 func unitText(unit string) string {

@@ -138,7 +138,7 @@ func (e *Error) Error() string {
 	if text == "" {
 		text = "the admin API answered " + strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
 	}
-	if e.Field != "" {
+	if e.Field != "" && !strings.HasPrefix(text, e.Field+" ") {
 		text = e.Field + ": " + text
 	}
 	return text
