@@ -247,9 +247,9 @@ func (w *world) judge(im image, h *hooks) (j judgement) {
 }
 
 func crashes(t *testing.T, write, power bool, boot string, check func(j judgement)) {
-	rounds := uint64(8)
+	rounds := uint64(5)
 	if write {
-		rounds = 3 // each change is a system call
+		rounds = 2 // each change is a system call
 	}
 	for round := range rounds {
 		w := newWorld(t, write, 60)

@@ -23,12 +23,15 @@ type files struct {
 	book     *book
 	logger   *slog.Logger
 	hooks    *hooks
-	numbers  int64 // in a segment
-	mapping  bool  // the file system keeps what is mapped
-	state    state
+	disk     durability
+	numbers  int64                        // in a segment
+	mapping  bool                         // the file system keeps what is mapped
 	lost     bool                         // a segment's file was gone
 	freeze   func(*segment) (thaw func()) // lets nothing be admitted that needs a lease
-	pause    int                          // ticks before mending is tried again; the keeper's alone
+
+	ticking sync.Mutex // guards pause and, once the files are open, state
+	pause   int        // ticks before mending is tried again
+	state   state
 
 	grow    sync.Mutex // guards names, and that one segment is added or mended at a time
 	names   []string   // of the segments' files
@@ -38,7 +41,7 @@ type files struct {
 // openFiles opens every segment that the book names, syncs it, and says
 // whether all words are as they were left.
 func openFiles(ctx context.Context, b *book, o Options) (*files, error) {
-	f := &files{dir: o.Dir, book: b, logger: o.Logger, hooks: o.hooks, numbers: segmentNumbers}
+	f := &files{dir: o.Dir, book: b, logger: o.Logger, hooks: o.hooks, numbers: segmentNumbers, disk: durability{o.hooks != nil}}
 	if o.numbers > 0 {
 		f.numbers = o.numbers
 	}
@@ -100,7 +103,7 @@ func (f *files) create(name string, index int) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return createFile(filepath.Join(f.dir, name), index, f.size())
+	return f.disk.createFile(filepath.Join(f.dir, name), index, f.size())
 }
 
 // size is that of a segment's slots in bytes.
@@ -188,6 +191,8 @@ func (f *files) named(records int) {
 // tick syncs what has changed, mends what has failed, and adds a segment
 // before it is needed.
 func (f *files) tick(ctx context.Context) {
+	f.ticking.Lock()
+	defer f.ticking.Unlock()
 	for _, s := range *f.segments.Load() {
 		file := s.file.Load()
 		if file.failed.Load() == nil && file.pending() {

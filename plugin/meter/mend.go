@@ -22,7 +22,8 @@ var errMoving = errors.New("counters are being moved to another file")
 
 // mend puts a new file behind a segment whose own cannot be trusted any more.
 // Nothing is lent from the segment until everything stands, synced, in the new
-// one and the book names it. It is tried again until it succeeds.
+// one and the book names it. It is tried again until it succeeds. The caller
+// holds f.ticking.
 func (f *files) mend(ctx context.Context, s *segment) {
 	if f.pause > 0 {
 		f.pause--
@@ -50,7 +51,7 @@ func (f *files) note(failed bool) {
 		return
 	}
 	f.state.Failed = failed
-	if err := writeState(f.dir, f.state); err != nil {
+	if err := f.disk.writeState(f.dir, f.state); err != nil {
 		f.logger.Error("noting how the counters are", "error", err)
 	}
 }
@@ -126,7 +127,7 @@ func (f *files) close(told bool) error {
 		return nil
 	}
 	f.state.Clean, f.state.Told = err == nil, told
-	err = errors.Join(err, writeState(f.dir, f.state))
+	err = errors.Join(err, f.disk.writeState(f.dir, f.state))
 	for _, s := range *f.segments.Load() {
 		err = errors.Join(err, s.file.Load().f.Close())
 	}

@@ -44,7 +44,7 @@ func (m *Meter) recover(ctx context.Context) error {
 		})
 	}
 	f.state = state{Boot: boot}
-	return writeState(f.dir, f.state)
+	return f.disk.writeState(f.dir, f.state)
 }
 
 // inUse calls fn for every slot that is somebody's.
@@ -99,45 +99,63 @@ type untold struct {
 // counts: a request is counted and told of at slightly different times.
 const justNow = 2 * time.Minute
 
-// untold returns the slots that have changed since their checkpoint, or were
-// written in the last rounds. It is one walk over the checkpoints of periods
-// that may still have a slot, and one over the slots.
-func (m *Meter) untold(ctx context.Context) ([]untold, error) {
-	type place struct{ n, ordinal int64 }
-	written := make(map[place]row)
-	var last int64
-	var err error
-	since := m.o.Now().AddDate(0, -3, 0)
-	from := m.book.checkpointKey(since, 0)
-	all := store.Range{From: from, To: store.Prefixed(m.book.shelf[:]).To}
-	scanErr := m.o.Journal.Scan(ctx, store.Checkpoints, all, func(key, value []byte) bool {
-		var r row
-		if r, err = parseRow(value); err != nil {
-			return false
-		}
-		last = max(last, r.kept.at)
-		n := m.book.parseCheckpointKey(key)
-		segment := m.files.of(n)
-		if segment == nil {
-			return true
-		}
-		if w := segment.slot(n, r.kept.ordinal); w.ordinal.Load() == r.kept.ordinal && w.counts() == r.counts {
-			written[place{n, r.kept.ordinal}] = row{kept: kept{at: r.kept.at}}
-		}
-		return true
-	})
-	if err := errors.Join(err, scanErr); err != nil {
+// untold returns the slots that have changed since their checkpoint, or whose
+// checkpoint is of the last rounds. It is one walk over the checkpoints of
+// periods that may still have a slot, and one over the slots.
+func (m *Meter) untold(ctx context.Context) (found []untold, err error) {
+	agrees, err := m.agreeing(ctx)
+	if err != nil {
 		return nil, err
 	}
-	var found []untold
-	err = m.files.inUse(func(n int64, _ *segment, w *words) error {
-		ordinal := w.ordinal.Load()
-		r, ok := written[place{n, ordinal}]
-		if !w.entered() || ok && r.kept.at < last-int64(justNow/time.Second) {
-			return nil
+	err = m.files.inUse(func(n int64, s *segment, w *words) error {
+		if w.entered() && !agrees[s.index][s.indexOf(w)] {
+			found = append(found, untold{n: n, tag: w.tag.Load(), ordinal: w.ordinal.Load(), counts: w.counts()})
 		}
-		found = append(found, untold{n: n, tag: w.tag.Load(), ordinal: ordinal, counts: w.counts()})
 		return nil
 	})
 	return found, err
+}
+
+// agreeing tells, for each slot of each segment, whether a checkpoint that is
+// not of the last rounds says the same.
+func (m *Meter) agreeing(ctx context.Context) ([][]bool, error) {
+	segments := *m.files.segments.Load()
+	agrees := make([][]bool, len(segments))
+	for i, s := range segments {
+		agrees[i] = make([]bool, len(s.words))
+	}
+	type place struct{ segment, slot int }
+	recent := make(map[place]int64) // when they were written
+	var last int64
+	var bad error
+	all := store.Range{
+		From: m.book.checkpointKey(m.o.Now().AddDate(0, -3, 0), 0),
+		To:   store.Prefixed(m.book.shelf[:]).To,
+	}
+	err := m.o.Journal.Scan(ctx, store.Checkpoints, all, func(key, value []byte) bool {
+		var r row
+		if r, bad = parseRow(value); bad != nil {
+			return false
+		}
+		n := m.book.parseCheckpointKey(key)
+		s := m.files.of(n)
+		if s == nil {
+			return true
+		}
+		w := s.slot(n, r.kept.ordinal)
+		if w.ordinal.Load() != r.kept.ordinal || w.counts() != r.counts {
+			return true
+		}
+		agrees[s.index][s.indexOf(w)] = true
+		if last = max(last, r.kept.at); r.kept.at >= last-int64(justNow/time.Second) {
+			recent[place{s.index, s.indexOf(w)}] = r.kept.at
+		}
+		return true
+	})
+	for p, at := range recent {
+		if at >= last-int64(justNow/time.Second) {
+			agrees[p.segment][p.slot] = false
+		}
+	}
+	return agrees, errors.Join(bad, err)
 }

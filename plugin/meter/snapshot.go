@@ -35,7 +35,7 @@ func (m *Meter) Snapshot(ctx context.Context, dir string) error {
 		}
 	}
 	// exact as of the copy, under any boot
-	return writeState(dir, state{Clean: true})
+	return f.disk.writeState(dir, state{Clean: true})
 }
 
 func (s *segment) copyTo(path string) (err error) {

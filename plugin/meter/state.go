@@ -40,7 +40,7 @@ func readState(dir string) (s state, err error) {
 }
 
 // writeState replaces the state and syncs it, name and all.
-func writeState(dir string, s state) error {
+func (d durability) writeState(dir string, s state) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
@@ -51,12 +51,12 @@ func writeState(dir string, s state) error {
 		return fmt.Errorf("marking the counters: %w", err)
 	}
 	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
+	err = errors.Join(err, d.sync(f), f.Close())
 	if err == nil {
 		err = os.Rename(name+".new", name)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		err = d.syncDir(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("marking the counters: %w", err)

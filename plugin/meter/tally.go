@@ -32,12 +32,15 @@ type Count struct {
 	Units                       int64
 }
 
-// cell counts one combination of dimensions in one hour.
+// cell counts one combination of dimensions in one hour. What is written lies
+// on a cache line of its own.
 type cell struct {
 	plan, route, outcome, unit string
 
 	hour                               atomic.Int64 // since 1970
 	requests, refused, refunded, units atomic.Int64
+
+	_ [24]byte
 }
 
 // Tally returns the rollup cells of a key (of nobody: two empty strings).
