@@ -59,7 +59,7 @@ type Options struct {
 	Version string
 }
 
-// ErrNoToken: the owner's token is empty.
+// ErrNoToken says that the owner's token is empty.
 var ErrNoToken = errors.New("the admin token is empty")
 
 // weakToken is the length under which an owner's token is warned about.

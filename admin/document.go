@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"unicode/utf8"
 )
@@ -123,9 +124,7 @@ func join(path, name string) string {
 // merged, null takes a member away, anything else replaces. Neither is changed.
 func merged(target, patch map[string]any) map[string]any {
 	result := make(map[string]any, len(target)+len(patch))
-	for name, value := range target {
-		result[name] = value
-	}
+	maps.Copy(result, target)
 	for name, value := range patch {
 		switch value := value.(type) {
 		case nil:

@@ -173,9 +173,14 @@ func (s *Server) find(r *http.Request) (*mounted, error) {
 // headerOnly keeps the header of what the mux says where it has no route.
 type headerOnly http.Header
 
-func (h headerOnly) Header() http.Header         { return http.Header(h) }
+// Header implements http.ResponseWriter.
+func (h headerOnly) Header() http.Header { return http.Header(h) }
+
+// Write implements http.ResponseWriter.
 func (h headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (h headerOnly) WriteHeader(int)             {}
+
+// WriteHeader implements http.ResponseWriter.
+func (h headerOnly) WriteHeader(int) {}
 
 // authenticate returns who calls.
 func (s *Server) authenticate(ctx context.Context, c *call) (token, error) {

@@ -226,8 +226,14 @@ func TestAnswersAreKeptByNobody(t *testing.T) {
 
 func FuzzHostsAndOriginsOfOthersAreRefused(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"localhost:2021", "http://localhost:2021"}, {"127.0.0.1", "null"}, {"evil.example", ""}, {"[::1]:1", "https://[::1]:1"},
-		{"localhost:", "http://localhost:"}, {"LOCALHOST.", "http://LOCALHOST."}, {"::1", "http://::1"}, {"[::ffff:127.0.0.1]:80", ""},
+		{"localhost:2021", "http://localhost:2021"},
+		{"127.0.0.1", "null"},
+		{"evil.example", ""},
+		{"[::1]:1", "https://[::1]:1"},
+		{"localhost:", "http://localhost:"},
+		{"LOCALHOST.", "http://LOCALHOST."},
+		{"::1", "http://::1"},
+		{"[::ffff:127.0.0.1]:80", ""},
 	} {
 		f.Add(seed[0], seed[1])
 	}

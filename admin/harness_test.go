@@ -220,7 +220,7 @@ func (w *reply) text(path string) string {
 func (w *reply) at(path string) any {
 	w.t.Helper()
 	var value any = w.json
-	for _, name := range strings.Split(path, ".") {
+	for name := range strings.SplitSeq(path, ".") {
 		members, is := value.(map[string]any)
 		if !is {
 			w.t.Fatalf("%s: %s is not there: %s", w.call, path, w.Body)

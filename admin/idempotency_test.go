@@ -168,12 +168,13 @@ func TestNoSecretIsFoundAnywhereAfterAll(t *testing.T) {
 	a.call("POST", "/v1/explain", `{"secret":"`+second+`"}`).want(200)
 	a.call("POST", "/v1/explain", `{"secret":"`+second+`","x":1}`).refused(400, "invalid_field", "x")
 	a.call("POST", "/v1/keys", `{"customer":"`+second+`"}`).want(404)
-	kept := a.everything() + a.logged.String()
+	var kept strings.Builder
+	kept.WriteString(a.everything() + a.logged.String())
 	for _, target := range []string{"/v1/audit", "/v1/keys", "/v1/keys/" + key, "/v1/denials", "/v1/admin-tokens"} {
-		kept += a.call("GET", target, "").want(200).Body.String()
+		kept.WriteString(a.call("GET", target, "").want(200).Body.String())
 	}
 	for _, secret := range []string{first, second, token, ownerToken, apikey.Secret(second).Hash().String()} {
-		if strings.Contains(kept, secret) {
+		if strings.Contains(kept.String(), secret) {
 			t.Errorf("found %s", secret)
 		}
 	}

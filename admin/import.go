@@ -198,7 +198,7 @@ func (i *importer) answer(chunk []*importLine) error {
 		if line.newOwner {
 			i.summary.Customers++
 		}
-		if line.result != lineFailed && !(i.dryRun && line.result == lineCreated) {
+		if line.result == lineUnchanged || line.result == lineCreated && !i.dryRun {
 			told.Key, told.Customer = unlessZero(line.key.ID), unlessZero(line.key.Customer)
 		}
 		if err := i.results.Encode(told); err != nil {

@@ -103,7 +103,7 @@ func TestAnImportTellsWhatIsWrongLineByLine(t *testing.T) {
 		`{"email":"a@example.com"}`,
 		`{"hash":"abc","email":"a@example.com"}`,
 		`{"hash":"`+hashOf("x")+`"}`,
-		`{"hash":"`+hashOf("x")+`","email":"a@example.com","nmae":"x"}`,
+		`{"hash":"`+hashOf("x")+`","email":"a@example.com","titel":"x"}`,
 		`{"hash":"`+hashOf("x")+`","email":"a@example.com","email":"b@example.com"}`,
 		`not json`,
 		`{"hash":"`+hashOf("x")+`","customer":"nobody"}`,
@@ -125,7 +125,7 @@ func TestAnImportTellsWhatIsWrongLineByLine(t *testing.T) {
 		got = append(got, told)
 	}
 	want := []string{
-		"created", "invalid_field hash", "invalid_field hash", "invalid_field customer", "invalid_field nmae", "invalid_field email", "invalid_body <nil>",
+		"created", "invalid_field hash", "invalid_field hash", "invalid_field customer", "invalid_field titel", "invalid_field email", "invalid_body <nil>",
 		"not_found customer", "invalid_field plan", "duplicate hash", "invalid_field used", "invalid_field used.Tok", "invalid_field customer", "body_too_large <nil>",
 		"invalid_field scopes[0]", "unchanged",
 	}

@@ -73,7 +73,7 @@ func TestWhatIsWrongWithAKeyIsNamed(t *testing.T) {
 	for body, field := range map[string]string{
 		`"name":7`:                               "name",
 		`"name":"a\u0000b"`:                      "name",
-		`"nmae":"x"`:                             "nmae",
+		`"titel":"x"`:                            "titel",
 		`"NAME":"x"`:                             "NAME",
 		`"mode":"prod"`:                          "mode",
 		`"expires_at":"tomorrow"`:                "expires_at",

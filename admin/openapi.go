@@ -7,8 +7,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -137,13 +135,14 @@ func allowed(rs roles) (names []string) {
 
 // operationID makes a name as getCustomersUsage of a route.
 func operationID(method, path string) string {
-	name := strings.ToLower(method)
+	var name strings.Builder
+	name.WriteString(strings.ToLower(method))
 	for _, part := range strings.FieldsFunc(path, func(c rune) bool { return strings.ContainsRune("/-._{}", c) }) {
 		if part != "v1" {
-			name += strings.ToUpper(part[:1]) + part[1:]
+			name.WriteString(strings.ToUpper(part[:1]) + part[1:])
 		}
 	}
-	return name
+	return name.String()
 }
 
 // words is the schema of one of some strings.
@@ -165,9 +164,6 @@ var parameters = map[string]map[string]any{
 	"from": moment, "to": moment, "since": moment,
 	"period": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"},
 }
-
-// parameterNames lists the names of all parameters.
-func parameterNames() []string { return slices.Sorted(maps.Keys(parameters)) }
 
 var pages = []string{"limit", "after", "q"}
 
