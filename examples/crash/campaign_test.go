@@ -30,6 +30,7 @@ type campaign struct {
 	// between is what else is done to the gateway: it is begun once the gateway
 	// decides requests, and ends soon after the kill. Nil: nothing.
 	between func() (end func())
+	longest int // milliseconds until a kill; 0: 300
 
 	wave     int
 	accounts []*account
@@ -62,7 +63,7 @@ func (c *campaign) run(kills int) {
 		if c.between != nil {
 			end = c.between()
 		}
-		c.pause(20, 300)
+		pause(c.dice, 20, max(c.longest, 300))
 		c.kill()
 		l.end()
 		end()
@@ -71,7 +72,7 @@ func (c *campaign) run(kills int) {
 		c.inFlight += l.died.Load()
 		c.accused.Spawn()
 		if c.dice.IntN(6) == 0 {
-			c.pause(0, 400)
+			pause(c.dice, 0, 400)
 			c.kill() // while it starts
 			c.accused.Spawn()
 		}
@@ -81,9 +82,10 @@ func (c *campaign) run(kills int) {
 	c.close()
 }
 
-// pause waits for a random time: how far the gateway gets until the kill.
-func (c *campaign) pause(from, to int) {
-	<-time.After(time.Duration(from+c.dice.IntN(to-from)) * time.Millisecond)
+// pause waits for a random time, in milliseconds: how far the gateway gets
+// until the kill.
+func pause(r *rand.Rand, from, to int) {
+	<-time.After(time.Duration(from+r.IntN(to-from)) * time.Millisecond)
 }
 
 func (c *campaign) kill() {
