@@ -33,7 +33,7 @@ var imports = map[string]string{
 	"store/storetest": "apikey customer plan store",
 	"store/memstore":  "apikey customer plan store store/ordered",
 	"store/boltstore": "apikey customer plan store store/ordered go.etcd.io/bbolt",
-	"meter":           "apikey plan store usage",
+	"meter":           "apikey plan store usage golang.org/x/sys",
 	"gate":            "apikey customer id limit meter plan store usage",
 }
 

@@ -58,12 +58,18 @@ func (s *session) importKeys(ctx context.Context, file string, dryRun bool) erro
 	defer in.Close()
 	counted := s.progress("Importing", size)
 	defer counted.end()
-	var body io.Reader = io.TeeReader(in, counted)
+	body := io.TeeReader(in, counted)
 	if strings.HasSuffix(strings.ToLower(file), ".csv") {
 		reader, writer := io.Pipe()
-		source := body
-		go func() { writer.CloseWithError(convert(source, writer)) }()
-		defer reader.Close() // ends the goroutine
+		converted := make(chan struct{})
+		go func(rows io.Reader) {
+			defer close(converted)
+			writer.CloseWithError(convert(rows, writer))
+		}(body)
+		defer func() {
+			_ = reader.Close() // never fails; it ends the goroutine
+			<-converted
+		}()
 		body = reader
 	}
 	api, err := s.api()

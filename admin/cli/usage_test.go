@@ -88,8 +88,13 @@ func TestASecretIsNoArgument(t *testing.T) {
 	secret := h.must("keys", "create", "--customer", "dev@northwind.io", "--quiet")
 	foreign := "sk_live_" + strings.Repeat("0a", 32)
 	for _, args := range [][]string{
-		{"keys", "show", secret}, {"keys", "revoke", secret, "--yes"}, {"explain", secret}, {"keys", "show", foreign},
-		{"keys", "list", "--q", secret}, {"usage", "--key", secret}, {"denials", "--key", secret},
+		{"keys", "show", secret},
+		{"keys", "revoke", secret, "--yes"},
+		{"explain", secret},
+		{"keys", "show", foreign},
+		{"keys", "list", "--q", secret},
+		{"usage", "--key", secret},
+		{"denials", "--key", secret},
 	} {
 		r := h.run("", args...)
 		if r.code != WrongUsage || !strings.Contains(r.err, "A secret is no argument") || strings.Contains(r.err+r.out, secret[8:]) {

@@ -96,7 +96,7 @@ func (c *Client) parseAddress() error {
 		address = "http://" + address
 	}
 	base, err := url.Parse(address)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" ||
+	if err != nil || base.Hostname() == "" || strings.HasPrefix(c.address, "unix/") || base.Scheme != "http" && base.Scheme != "https" ||
 		base.User != nil || base.RawQuery != "" || strings.Trim(base.Path, "/") != "" {
 		return fmt.Errorf("%q is not an address: write http://127.0.0.1:2021, https://host:port or unix//run/keytoll.sock", c.address)
 	}
@@ -144,7 +144,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// ErrUnreachable: nothing answers at the address, or not with HTTP.
+// ErrUnreachable says that nothing answers at the address, or not as the admin
+// API does.
 var ErrUnreachable = errors.New("the admin API cannot be reached")
 
 // A Record is what the API answered.

@@ -225,6 +225,7 @@ func article(kind string) string {
 // count is an int64 that JSON shows as a number or as "unlimited".
 type count int64
 
+// MarshalJSON writes a number or the word.
 func (c count) MarshalJSON() ([]byte, error) {
 	if int64(c) == Unlimited {
 		return []byte(`"` + unlimited + `"`), nil
@@ -232,6 +233,7 @@ func (c count) MarshalJSON() ([]byte, error) {
 	return strconv.AppendInt(nil, int64(c), 10), nil
 }
 
+// UnmarshalJSON reads a whole number that is not negative, or the word.
 func (c *count) UnmarshalJSON(data []byte) error {
 	if string(data) == `"`+unlimited+`"` {
 		*c = count(Unlimited)
@@ -248,6 +250,7 @@ func (c *count) UnmarshalJSON(data []byte) error {
 // duration is one that JSON shows as text.
 type duration time.Duration
 
+// UnmarshalJSON reads what ParsePer reads.
 func (d *duration) UnmarshalJSON(data []byte) error {
 	var word string
 	if err := json.Unmarshal(data, &word); err != nil {

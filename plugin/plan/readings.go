@@ -227,13 +227,13 @@ func foldOverlong(s string) string {
 // overlongByte returns the ASCII character that s begins with an overlong form
 // of, and the length of that form; 0 where it begins with none.
 func overlongByte(s string) (c byte, n int) {
-	lead := 0
-	switch {
-	case s[0] == 0xc0 || s[0] == 0xc1:
-		n = 2
-	case s[0] == 0xe0:
+	value := 0
+	switch s[0] {
+	case 0xc0, 0xc1:
+		n, value = 2, int(s[0]&1)
+	case 0xe0:
 		n = 3
-	case s[0] == 0xf0:
+	case 0xf0:
 		n = 4
 	default:
 		return 0, 0
@@ -241,10 +241,6 @@ func overlongByte(s string) (c byte, n int) {
 	if len(s) < n {
 		return 0, 0
 	}
-	if n == 2 {
-		lead = int(s[0] & 1)
-	}
-	value := lead
 	for _, b := range []byte(s[1:n]) {
 		if b&0xc0 != 0x80 {
 			return 0, 0

@@ -35,7 +35,7 @@ type StatusRange struct{ From, To int }
 // DefaultRoute is what a request that no route matches belongs to.
 const DefaultRoute = "default"
 
-// ErrAmbiguousPath: two readings of the path lead to different routes.
+// ErrAmbiguousPath says that two readings of the path lead to different routes.
 var ErrAmbiguousPath = errors.New("path can be read in two ways")
 
 // RouteError says what is wrong with a route.

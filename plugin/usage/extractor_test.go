@@ -28,6 +28,9 @@ const unknown = -1
 func check(t *testing.T, path string, sse bool, body string, want int64) {
 	t.Helper()
 	for size := 1; size <= len(body); size++ {
+		if size == 200 { // longer than any token that matters
+			size = len(body)
+		}
 		n, known := extract(path, sse, body, size)
 		if !known {
 			n = unknown
