@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -19,13 +20,13 @@ const maxDepth = 32
 // appears twice.
 type document struct {
 	members map[string]any // values are nil, bool, json.Number, string, []any, map[string]any
-	digest  [sha256.Size]byte
 }
 
 // emptyDocument stands for a body that was not sent.
-func emptyDocument() *document {
-	return &document{members: map[string]any{}, digest: sha256.Sum256([]byte("{}"))}
-}
+func emptyDocument() *document { return &document{members: map[string]any{}} }
+
+// digest is the same for bodies that say the same, however they are written.
+func (d *document) digest() [sha256.Size]byte { return sha256.Sum256(mustJSON(d.members)) }
 
 // parseDocument reads raw strictly. Its errors are problems; none repeats what
 // was sent.
@@ -33,16 +34,15 @@ func parseDocument(raw []byte) (*document, error) {
 	if !utf8.Valid(raw) {
 		return nil, wrongBody("The body is not valid UTF-8.")
 	}
-	var probe json.RawMessage
-	if err := json.Unmarshal(raw, &probe); err != nil {
-		if syntax, is := err.(*json.SyntaxError); is { //nolint:errorlint // Unmarshal returns it bare
+	if !json.Valid(raw) {
+		var probe json.RawMessage
+		if syntax := new(json.SyntaxError); errors.As(json.Unmarshal(raw, &probe), &syntax) {
 			return nil, wrongBody(fmt.Sprintf("The body is not valid JSON: see byte %d.", syntax.Offset))
 		}
 		return nil, wrongBody("The body is not valid JSON.")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	value, err := readValue(decoder, "", maxDepth)
+	s := scanner{rest: raw}
+	value, err := s.value("", maxDepth)
 	if err != nil {
 		return nil, err
 	}
@@ -50,63 +50,112 @@ func parseDocument(raw []byte) (*document, error) {
 	if !is {
 		return nil, wrongBody("The body must be a JSON object.")
 	}
-	canonical, err := json.Marshal(members) // members in order of their names
-	if err != nil {
-		return nil, wrongBody("The body is not valid JSON.")
-	}
-	return &document{members: members, digest: sha256.Sum256(canonical)}, nil
+	return &document{members: members}, nil
 }
 
-// readValue reads the next value, which stands at path.
-func readValue(decoder *json.Decoder, path string, depth int) (any, error) {
-	read, err := decoder.Token()
-	if err != nil {
-		return nil, wrongBody("The body is not valid JSON.")
-	}
-	opening, is := read.(json.Delim)
-	if !is {
-		return read, nil
-	}
-	if depth == 0 {
-		return nil, wrongBody(fmt.Sprintf("The body is nested deeper than %d.", maxDepth))
-	}
-	if opening == '[' {
-		return readList(decoder, path, depth-1)
-	}
-	return readObject(decoder, path, depth-1)
+// A scanner reads JSON that is known to be valid.
+type scanner struct{ rest []byte }
+
+// next returns the first byte that is not white space, which stays.
+func (s *scanner) next() byte {
+	s.rest = bytes.TrimLeft(s.rest, " \t\r\n")
+	return s.rest[0]
 }
 
-func readList(decoder *json.Decoder, path string, depth int) (any, error) {
+// take returns the next n bytes.
+func (s *scanner) take(n int) []byte {
+	taken := s.rest[:n]
+	s.rest = s.rest[n:]
+	return taken
+}
+
+// value reads the next value, which stands at path.
+func (s *scanner) value(path string, depth int) (any, error) {
+	switch c := s.next(); c {
+	case '{', '[':
+		if depth == 0 {
+			return nil, wrongBody(fmt.Sprintf("The body is nested deeper than %d.", maxDepth))
+		}
+		s.take(1)
+		if c == '[' {
+			return s.list(path, depth-1)
+		}
+		return s.object(path, depth-1)
+	case '"':
+		return s.text(), nil
+	case 'n':
+		s.take(len("null"))
+		return nil, nil
+	case 't':
+		s.take(len("true"))
+		return true, nil
+	case 'f':
+		s.take(len("false"))
+		return false, nil
+	}
+	end := bytes.IndexAny(s.rest, ",]} \t\r\n")
+	if end < 0 {
+		end = len(s.rest)
+	}
+	return json.Number(s.take(end)), nil
+}
+
+func (s *scanner) list(path string, depth int) (any, error) {
 	list := []any{}
-	for decoder.More() {
-		value, err := readValue(decoder, path+"["+strconv.Itoa(len(list))+"]", depth)
+	for s.next() != ']' {
+		value, err := s.value(path+"["+strconv.Itoa(len(list))+"]", depth)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, value)
+		if list = append(list, value); s.next() == ',' {
+			s.take(1)
+		}
 	}
-	_, err := decoder.Token()
-	return list, err
+	s.take(1)
+	return list, nil
 }
 
-func readObject(decoder *json.Decoder, path string, depth int) (any, error) {
+func (s *scanner) object(path string, depth int) (any, error) {
 	members := map[string]any{}
-	for decoder.More() {
-		read, err := decoder.Token()
-		if err != nil {
-			return nil, wrongBody("The body is not valid JSON.")
-		}
-		name, _ := read.(string)
+	for s.next() != '}' {
+		name := s.text()
 		at := join(path, name)
 		if _, twice := members[name]; twice {
 			return nil, wrongField(at, "It appears twice.")
 		}
-		if members[name], err = readValue(decoder, at, depth); err != nil {
+		s.next() // the colon
+		s.take(1)
+		value, err := s.value(at, depth)
+		if err != nil {
 			return nil, err
 		}
+		if members[name] = value; s.next() == ',' {
+			s.take(1)
+			s.next()
+		}
 	}
-	_, err := decoder.Token()
-	return members, err
+	s.take(1)
+	return members, nil
+}
+
+// text reads a string.
+func (s *scanner) text() string {
+	end := 1
+	for s.rest[end] != '"' {
+		if s.rest[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	quoted := s.take(end + 1)
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1:end])
+	}
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		panic("admin: a valid string cannot be read: " + err.Error())
+	}
+	return text
 }
 
 // join returns the path of a member of the object at path.

@@ -101,7 +101,7 @@ func (o *once) earlier(ctx context.Context) (*answer, error) {
 		return nil, nil
 	}
 	switch {
-	case g.Call != o.call() || !g.Digest.Equal(o.c.document.digest):
+	case g.Call != o.call() || !g.Digest.Equal(o.c.document.digest()):
 		return nil, idempotencyMismatch()
 	case g.Erased:
 		return nil, gone()
@@ -125,7 +125,7 @@ func (o *once) record(batch *store.Batch, now time.Time, status int, body any, s
 		return fmt.Errorf("keeping the answer: %w", err)
 	}
 	value, err := json.Marshal(given{
-		At: now.UTC(), Call: o.call(), Digest: o.c.document.digest, Status: status, Body: shown, Subjects: subjects,
+		At: now.UTC(), Call: o.call(), Digest: o.c.document.digest(), Status: status, Body: shown, Subjects: subjects,
 	})
 	if err != nil {
 		return fmt.Errorf("keeping the answer: %w", err)

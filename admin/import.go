@@ -69,11 +69,12 @@ func (s *Server) importKeys(ctx context.Context, c *call) (*answer, error) {
 		return nil, q.wrong
 	}
 	out := c.patient()
+	results := bufio.NewWriterSize(out, maxBody)
 	_ = out.controller.EnableFullDuplex() // HTTP/2 is duplex by itself
 	i := &importer{
 		s: s, c: c, now: s.o.Now(), dryRun: dryRun, controller: out.controller,
-		lines:   bufio.NewReaderSize(c.r.Body, maxBody),
-		results: json.NewEncoder(out),
+		lines: bufio.NewReaderSize(&patientBody{c.r.Body, out.controller}, maxBody),
+		told:  results, results: json.NewEncoder(results),
 		summary: importSummary{Object: "import_summary", DryRun: dryRun},
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
@@ -86,6 +87,17 @@ func (s *Server) importKeys(ctx context.Context, c *call) (*answer, error) {
 	return nil, nil
 }
 
+// patientBody is a body that may take its time in all, but must go on.
+type patientBody struct {
+	io.Reader
+	controller *http.ResponseController
+}
+
+func (p *patientBody) Read(b []byte) (int, error) {
+	_ = p.controller.SetReadDeadline(time.Now().Add(patience)) // where there is none, none is needed
+	return p.Reader.Read(b)
+}
+
 // importer is one import that runs.
 type importer struct {
 	s          *Server
@@ -94,7 +106,8 @@ type importer struct {
 	dryRun     bool
 	controller *http.ResponseController
 	lines      *bufio.Reader
-	results    *json.Encoder
+	told       *bufio.Writer
+	results    *json.Encoder // writes to told
 	summary    importSummary
 	ended      bool
 }
@@ -115,14 +128,16 @@ func (i *importer) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return i.results.Encode(i.summary)
+	if err := i.results.Encode(i.summary); err != nil {
+		return err
+	}
+	return i.told.Flush()
 }
 
 // read returns the next lines, parsed; what is wrong with one is in its error.
 func (i *importer) read() ([]*importLine, error) {
 	var chunk []*importLine
 	for len(chunk) < importChunk {
-		_ = i.controller.SetReadDeadline(time.Now().Add(patience))
 		raw, err := i.line()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
@@ -204,6 +219,9 @@ func (i *importer) answer(chunk []*importLine) error {
 		if err := i.results.Encode(told); err != nil {
 			return err
 		}
+	}
+	if err := i.told.Flush(); err != nil {
+		return err
 	}
 	if err := i.controller.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
