@@ -29,7 +29,8 @@ type platter struct {
 
 	mu     sync.Mutex // guards the rest
 	synced map[string][]byte
-	bolt   []byte        // the database as of its last commit
+	bolt   []byte        // the database before the transaction that is under way, if it may be torn
+	writes int           // transactions so far
 	sick   error         // of every sync, if not nil
 	full   error         // of every new file and transaction, if not nil
 	mark   func() func() // called when a sync begins; what it returns, when it has succeeded
@@ -40,7 +41,6 @@ type platter struct {
 // that stands in the directory is durable.
 func newPlatter(dir, boot string) *platter {
 	p := &platter{dir: dir, boot: boot, synced: make(map[string][]byte)}
-	p.bolt, _ = os.ReadFile(filepath.Join(dir, boltstore.FileName))
 	files, _ := filepath.Glob(filepath.Join(dir, "slots-*"))
 	for _, file := range files {
 		p.synced[filepath.Base(file)], _ = os.ReadFile(file)
@@ -95,24 +95,27 @@ func (p *platter) moment() {
 	}
 }
 
-// transaction runs one that writes the database.
+// transaction runs one that writes the database. Every third may be torn.
 func (p *platter) transaction(run func() error) error {
+	p.moment()
+	defer p.moment()
 	p.writer.Lock()
 	defer p.writer.Unlock()
 	p.mu.Lock()
 	full := p.full
+	if p.writes++; full == nil && p.writes%3 == 0 {
+		p.bolt, _ = os.ReadFile(filepath.Join(p.dir, boltstore.FileName))
+	}
 	p.mu.Unlock()
 	if full != nil {
 		return full
 	}
-	p.moment()
-	err := run()
-	b, readErr := os.ReadFile(filepath.Join(p.dir, boltstore.FileName))
-	p.mu.Lock()
-	p.bolt = b
-	p.mu.Unlock()
-	p.moment()
-	return errors.Join(err, readErr)
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.bolt = nil
+	}()
+	return run()
 }
 
 // fail lets every sync, and every new file and transaction, fail.
@@ -131,6 +134,15 @@ const (
 func (p *platter) cut(dir string, r *rand.Rand) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	bolt := p.bolt
+	if bolt == nil { // no transaction that may be torn is under way; another one is waited for
+		if !p.writer.TryLock() {
+			p.mu.Unlock()
+			p.writer.Lock()
+			p.mu.Lock()
+		}
+		defer p.writer.Unlock()
+	}
 	entries, err := os.ReadDir(p.dir)
 	if err != nil {
 		return err
@@ -146,7 +158,7 @@ func (p *platter) cut(dir string, r *rand.Rand) error {
 		}
 		switch {
 		case name == boltstore.FileName:
-			now = cutBolt(p.bolt, now, r)
+			now = cutBolt(bolt, now, r)
 		case name == "slots.state": // replaced as a whole
 		case strings.HasPrefix(name, "slots-"):
 			now = cutSlots(p.synced[name], now, r)
@@ -177,7 +189,7 @@ func cutSlots(synced, now []byte, r *rand.Rand) []byte {
 // written when they are synced.
 func cutBolt(committed, now []byte, r *rand.Rand) []byte {
 	if len(committed) < 2*page {
-		return now
+		return now // no transaction was under way
 	}
 	if len(now) >= 2*page && bytes.Equal(committed[:2*page], now[:2*page]) {
 		grown := append(bytes.Clone(committed), make([]byte, max(len(now)-len(committed), 0))...)
@@ -225,4 +237,16 @@ func (s *onPlatter) Commit(ctx context.Context, b store.Batch) error {
 
 func (s *onPlatter) Append(ctx context.Context, node string, sequence uint64, rows []store.UsageRow) error {
 	return s.p.transaction(func() error { return s.Engine.Append(ctx, node, sequence, rows) })
+}
+
+// kill copies what a kill of the process leaves: all that it gave to the kernel.
+func (p *platter) kill(dir string) error {
+	p.writer.Lock()
+	defer p.writer.Unlock()
+	files, err := filepath.Glob(filepath.Join(p.dir, "*"))
+	for _, file := range files {
+		b, readErr := os.ReadFile(file)
+		err = errors.Join(err, readErr, os.WriteFile(filepath.Join(dir, filepath.Base(file)), b, 0o600))
+	}
+	return err
 }
