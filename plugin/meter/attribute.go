@@ -65,7 +65,7 @@ func (m *Meter) difference(ctx context.Context, u untold) (store.UsageRow, error
 		Start: at.UTC().Truncate(time.Hour), Key: id.Owner.ID, Customer: customer,
 		Route: Unattributed, Outcome: "allowed",
 	}
-	used := u.counts.admitted - u.counts.refunded - checkpoint.kept.adjusted
+	used := u.counts.admitted - u.counts.refunded - checkpoint.adjusted
 	if id.Unit == Calls {
 		row.Requests = max(used-booked.Requests, 0)
 		row.Refused = max(u.counts.refused-booked.Refused, 0)

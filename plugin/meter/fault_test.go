@@ -312,3 +312,33 @@ func TestWhoHangsUpWaitsNoLonger(t *testing.T) {
 		t.Errorf("got %v, want ErrUnavailable because it was cancelled", err)
 	}
 }
+
+func TestMendingThatFailsLeavesNoFilesBehind(t *testing.T) {
+	var d disk
+	dir, e := t.TempDir(), newEngine()
+	m := openOn(t, dir, e, d.hooks(false), newHand(start).now)
+	c := m.Counter(keyID("a"))
+	h, _ := take(t, c, start, 1, 1000)
+	h.Bill(1)
+	d.sick.Store(true)
+	_ = m.files.sync()
+	d.sick.Store(false)
+	e.set(errDisk, nil) // the book cannot name another file
+	for range 10 * (mendPause + 1) {
+		m.files.tick(t.Context())
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "slots-000000-*"))
+	if err != nil || len(left) != 2 {
+		t.Errorf("while it fails: got files %v, %v, want the one that is named and the one in use", left, err)
+	}
+	e.set(nil, nil)
+	for range mendPause + 1 {
+		m.files.tick(t.Context())
+	}
+	if n, err := spend(t, c, 1000); n != 999 || err != nil {
+		t.Errorf("after mending: got %d units, %v, want 999", n, err)
+	}
+	if left, err = filepath.Glob(filepath.Join(dir, "slots-000000-*")); err != nil || len(left) != 1 {
+		t.Errorf("after mending: got files %v, %v, want one", left, err)
+	}
+}

@@ -20,7 +20,7 @@ func mappable(dir string) bool {
 	if unix.Statfs(dir, &s) != nil {
 		return false
 	}
-	switch int64(s.Type) {
+	switch s.Type {
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.TMPFS_MAGIC:
 		return true
 	case unix.OVERLAYFS_SUPER_MAGIC:
@@ -57,7 +57,7 @@ func mapWords(s *segment, f *os.File, size int64) error {
 	if err != nil {
 		return err
 	}
-	s.words = unsafe.Slice((*words)(unsafe.Pointer(&b[headerSize])), size/slotSize)
+	s.words = unsafe.Slice((*words)(unsafe.Pointer(&b[headerSize])), size/slotSize) //nolint:gosec // b is as long, and on a page's border
 	runtime.AddCleanup(s, func(b []byte) { _ = unix.Munmap(b) }, b)
 	return nil
 }
@@ -75,7 +75,7 @@ func detach(s *segment, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	taken := unsafe.Slice((*words)(unsafe.Add(fresh, headerSize)), len(s.words))
+	taken := unsafe.Slice((*words)(unsafe.Add(fresh, headerSize)), len(s.words)) //nolint:gosec // as long as the segment
 	for i := range s.words {
 		taken[i].copyFrom(&s.words[i])
 	}
@@ -83,11 +83,11 @@ func detach(s *segment, f *os.File) error {
 	for i := range taken {
 		before[i].copyFrom(&taken[i])
 	}
-	base := unsafe.Add(unsafe.Pointer(&s.words[0]), -headerSize)
+	base := unsafe.Add(unsafe.Pointer(&s.words[0]), -headerSize) //nolint:gosec // where mapWords has mapped the header
 	if _, err := unix.MremapPtr(fresh, size, base, size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED); err != nil {
 		return err
 	}
-	old := unsafe.Slice((*words)(unsafe.Pointer(&file[headerSize])), len(s.words))
+	old := unsafe.Slice((*words)(unsafe.Pointer(&file[headerSize])), len(s.words)) //nolint:gosec // as long as the segment
 	for i := range s.words {
 		s.words[i].addChanges(&before[i], &old[i])
 	}
@@ -105,7 +105,7 @@ func bootID() string {
 
 func fdatasync(f *os.File) error {
 	for {
-		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR { //nolint:errorlint // a bare errno
+		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
 			return err
 		}
 	}

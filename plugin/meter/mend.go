@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,7 +87,7 @@ func (f *files) replace(ctx context.Context, s *segment) (name string, err error
 	}
 	_ = old.f.Close() // it has failed before
 	if err != nil {
-		return "", err
+		return "", errors.Join(err, f.removeFormer(s.index, name, f.names[s.index]))
 	}
 	f.names[s.index] = name
 	fresh.again.Store(true)
@@ -94,11 +95,11 @@ func (f *files) replace(ctx context.Context, s *segment) (name string, err error
 	return name, f.removeFormer(s.index, name)
 }
 
-// removeFormer removes a segment's former files.
-func (f *files) removeFormer(index int, name string) (err error) {
+// removeFormer removes a segment's files but those to be kept.
+func (f *files) removeFormer(index int, keep ...string) (err error) {
 	former, err := filepath.Glob(filepath.Join(f.dir, fmt.Sprintf("slots-%06d-*", index)))
 	for _, path := range former {
-		if filepath.Base(path) != name {
+		if !slices.Contains(keep, filepath.Base(path)) {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}

@@ -9,9 +9,11 @@
 //
 //   - Counter, Hold: what a request needs (counter.go, hold.go)
 //   - slot, words, segment: where counts stand (slot.go, words.go, segment.go)
+//   - slotFile, files: what keeps them over a crash (slotfile.go, files.go, mend.go)
 //   - book, opener: how a counter comes by its slot (book.go, opener.go)
-//   - lease: why no crash admits more than a quota (lease.go)
-//   - checkpoint, Tally: what the Journal and the Ledger are told (checkpoint.go, tally.go)
+//   - lease: why no crash admits more than a quota (lease.go, recover.go)
+//   - checkpoint, Tally, Seal: what the Journal and the Ledger are told
+//     (checkpoint.go, tally.go, rollup.go, attribute.go, seal.go)
 package meter
 
 import (
@@ -25,8 +27,8 @@ import (
 	"github.com/keytoll/keytoll/plugin/store"
 )
 
-// ErrUnavailable: the counter's slot could not be had in time. The request
-// cannot be decided.
+// ErrUnavailable says that the counter's slot, or a lease for it, could not be
+// had in time. The request cannot be decided.
 var ErrUnavailable = errors.New("counter is not available")
 
 const (

@@ -171,7 +171,7 @@ func (o *opening) lastRow(ctx context.Context) ([]store.Record, error) {
 		return nil, nil
 	}
 	last := row{counts: o.words.counts(), kept: written.kept}
-	last.kept.ordinal = o.words.ordinal.Load()
+	last.ordinal = o.words.ordinal.Load()
 	return []store.Record{o.c.m.book.rowRecord(start, o.number.n, last)}, nil
 }
 

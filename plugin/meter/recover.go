@@ -142,13 +142,13 @@ func (m *Meter) agreeing(ctx context.Context) ([][]bool, error) {
 		if s == nil {
 			return true
 		}
-		w := s.slot(n, r.kept.ordinal)
-		if w.ordinal.Load() != r.kept.ordinal || w.counts() != r.counts {
+		w := s.slot(n, r.ordinal)
+		if w.ordinal.Load() != r.ordinal || w.counts() != r.counts {
 			return true
 		}
 		agrees[s.index][s.indexOf(w)] = true
-		if last = max(last, r.kept.at); r.kept.at >= last-int64(justNow/time.Second) {
-			recent[place{s.index, s.indexOf(w)}] = r.kept.at
+		if last = max(last, r.at); r.at >= last-int64(justNow/time.Second) {
+			recent[place{s.index, s.indexOf(w)}] = r.at
 		}
 		return true
 	})

@@ -68,7 +68,7 @@ func (m *Meter) Seal(ctx context.Context, refs []SlotRef, batch func([]Sealed) (
 	for i := range all {
 		s := &all[i]
 		s.row.sealed, s.row.sealedOver = s.sealed.Billed, s.sealed.Over
-		s.row.kept.ordinal, s.row.kept.at = s.sealed.Period.Ordinal, now
+		s.row.ordinal, s.row.at = s.sealed.Period.Ordinal, now
 		b.Put = append(b.Put, m.book.rowRecord(s.sealed.Period.Start, s.number.n, s.row))
 	}
 	err = m.o.Journal.Commit(ctx, b)

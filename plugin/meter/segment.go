@@ -49,5 +49,5 @@ func newHeapSegment(index int, numbers int64) *segment {
 
 // indexOf is the inverse of slot.
 func (s *segment) indexOf(w *words) int {
-	return int((uintptr(unsafe.Pointer(w)) - uintptr(unsafe.Pointer(&s.words[0]))) / slotSize)
+	return int((uintptr(unsafe.Pointer(w)) - uintptr(unsafe.Pointer(&s.words[0]))) / slotSize) //nolint:gosec // addresses are only compared
 }
