@@ -118,6 +118,8 @@ func TestAHoldIsSettledOnce(t *testing.T) {
 			{"a cancelled one costs nothing", Hold.Cancel, 0, 0, 0, 10},
 			{"a refunded one costs nothing", Hold.Refund, 0, 0, 0, 10},
 			{"one that is kept is used, not billed", Hold.Keep, 10, 0, 0, 0},
+			{"one that is used for more is not billed", func(h Hold) { h.Use(12) }, 12, 0, 0, 0},
+			{"one that is used for less gives the rest back", func(h Hold) { h.Use(4) }, 4, 0, 0, 6},
 			{"one that is billed is used", func(h Hold) { h.Bill(10) }, 10, 10, 2, 0},
 			{"what was not needed is given back, past the quota first", func(h Hold) { h.Bill(9) }, 9, 9, 1, 1},
 			{"an explicit zero costs nothing", func(h Hold) { h.Bill(0) }, 0, 0, 0, 10},
@@ -145,6 +147,7 @@ func TestTheZeroHoldHoldsNothing(t *testing.T) {
 	h.Cancel()
 	h.Refund()
 	h.Keep()
+	h.Use(5)
 	h.Bill(5)
 	if got := h.Remaining(7); got != 7 {
 		t.Errorf("Remaining: got %d, want 7", got)

@@ -211,7 +211,12 @@ func (s *simulation) settle() {
 	i := s.r.IntN(len(s.holds))
 	h := s.holds[i]
 	s.holds = append(s.holds[:i], s.holds[i+1:]...)
-	switch s.r.IntN(5) {
+	switch s.r.IntN(6) {
+	case 5:
+		n := s.r.Int64N(12)
+		h.hold.Use(n)
+		h.of.Admitted += max(n-h.units, 0)
+		h.of.Refunded += max(h.units-n, 0)
 	case 0:
 		h.hold.Cancel()
 		h.of.Refunded += h.units
