@@ -74,6 +74,7 @@ func (e *engine) open(ctx context.Context, s *Storage) (err error) {
 	}
 	if e.meter, err = meter.Open(ctx, meter.Options{
 		Dir: s.directory, Journal: observed, Ledger: observed, Node: node, Now: time.Now, Logger: e.logger,
+		Customer: customerOf(e.store),
 	}); err != nil {
 		return fmt.Errorf("opening the counters: %w", err)
 	}
@@ -84,6 +85,17 @@ func (e *engine) open(ctx context.Context, s *Storage) (err error) {
 	}
 	e.startTasks()
 	return nil
+}
+
+// customerOf says whose a key is: nobody's where there is no such key any more.
+func customerOf(d store.Directory) func(context.Context, string) (string, error) {
+	return func(ctx context.Context, key string) (string, error) {
+		k, err := d.Key(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			return "", nil
+		}
+		return k.Customer, err
+	}
 }
 
 // openStore opens the engine that s names, and says how to back it up.

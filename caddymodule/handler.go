@@ -225,6 +225,9 @@ func originalPath(r *http.Request) string {
 // Addr where there is none.
 func clientIP(r *http.Request) netip.Addr {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if text == "" || text == "@" { // over a socket
+		return netip.Addr{}
+	}
 	ip, err := netip.ParseAddr(text)
 	if err != nil {
 		return netip.Addr{}

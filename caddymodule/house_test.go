@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 var leaksOfOthers = []goleak.Option{
 	goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*Cache).maintainAssets"),
 	goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+	goleak.IgnoreAnyFunction("github.com/DeRuina/timberjack.(*Logger).millRun"),
 	goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2/modules/caddytls.(*TLS).keepStorageClean.func1"),
 	goleak.IgnoreAnyFunction("github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy.init.2.func1"),
 	goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
@@ -60,7 +61,7 @@ var leaksOfOthers = []goleak.Option{
 // A house is a running Caddy with a gate before an upstream, all on sockets in
 // one directory.
 type house struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	upstream *upstream
 	client   *http.Client
