@@ -145,13 +145,14 @@ func addAll(b Bucket, cells map[string]store.UsageCount) error {
 // own notes which customer the rows of a key stand under.
 func own(tx Tx, rows []store.UsageRow) error {
 	b := tx.Bucket(usageOwners)
-	seen := make(map[string]bool)
+	type owned struct{ key, customer string }
+	seen := make(map[owned]bool)
 	for i := range rows {
 		r := &rows[i]
-		if r.Key == "" || seen[r.Key] || isZero(r.UsageCount) {
+		if r.Key == "" || seen[owned{r.Key, r.Customer}] || isZero(r.UsageCount) {
 			continue
 		}
-		seen[r.Key] = true
+		seen[owned{r.Key, r.Customer}] = true
 		if k := under(r.Key, r.Customer); b.Get(k) == nil {
 			if err := b.Put(k, []byte{}); err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 func runLedger(t *testing.T, open Open) {
 	each(t, open, "rows are booked once for each node and number", ledgerOnce)
 	each(t, open, "usage is summed by every bucket, group and filter", ledgerQueries)
+	each(t, open, "rows of a key under two customers in one append are all found by the key", ledgerTwoOwners)
 	each(t, open, "old rows are pruned at all levels, and nothing else", ledgerPrune)
 	each(t, open, "renaming a customer moves its usage and loses none", ledgerRename)
 	each(t, open, "nodes append concurrently", ledgerConcurrent)
@@ -82,6 +83,13 @@ func ledgerOnce(t *testing.T, e store.Engine) {
 }
 
 // manyRows returns usage of all kinds over some months.
+func ledgerTwoOwners(t *testing.T, e store.Engine) {
+	appendRows(t, e, "n1", 1, usageRow(0, "", "k", 5), usageRow(0, "c", "k", 7))
+	if got := requests(t, e, store.UsageQuery{Key: "k"}); got != 12 {
+		t.Errorf("got %d requests of the key, want 12", got)
+	}
+}
+
 func manyRows() []store.UsageRow {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
 	var rows []store.UsageRow
