@@ -150,6 +150,10 @@ func (e *engine) apply(ctx context.Context, a *App) error {
 		e.logger.Warn("plan is gone from the configuration, but customers hold it: it stays in force as retired", "plan", plan)
 	}
 	e.inForce = append(e.inForce, a)
+	e.metrics.choose(a.Metrics)
+	if err := e.metrics.chooseTop(ctx, e.store, time.Now()); err != nil {
+		e.logger.Warn("no customer is counted by itself yet", "error", err)
+	}
 	if e.gate.Load() == nil {
 		e.gate.Store(e.decider)
 		close(e.ready)
@@ -172,6 +176,7 @@ func (e *engine) withdraw(ctx context.Context, a *App) error {
 			return nil
 		}
 		last := e.inForce[len(e.inForce)-1]
+		e.metrics.choose(last.Metrics)
 		if _, err := e.decider.Apply(ctx, last.settings); err != nil {
 			return fmt.Errorf("falling back to the plans before: %w", err)
 		}
@@ -284,6 +289,11 @@ func (e *engine) prune(ctx context.Context, s store.Engine, m *meter.Meter) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
+			if now.Hour() == 0 {
+				if err := e.metrics.chooseTop(ctx, s, now); err != nil && ctx.Err() == nil {
+					e.logger.Warn("choosing the customers that are counted by themselves", "error", err)
+				}
+			}
 			pruned, err := store.Retain(ctx, s, e.cutoffs(now))
 			checkpoints, failed := m.PruneCheckpoints(ctx, now.Add(-keepCheckpoints))
 			if err = errors.Join(err, failed); err != nil && ctx.Err() == nil {
