@@ -193,7 +193,7 @@ func (a *App) parseAdmin(d *caddyfile.Dispenser) error {
 	admin := new(Admin)
 	a.Admin = admin
 	opts := options{
-		"token":     text(&admin.Token, "token {env.KEYTOLL_ADMIN_TOKEN}"),
+		"token":     secret(&admin.Token, "token {env.KEYTOLL_ADMIN_TOKEN}"),
 		"hosts":     list(&admin.Hosts, "host", "hosts admin.example.com", hostProblem),
 		"plaintext": mark(&admin.Plaintext, "plaintext"),
 		"tls": {parse: func(d *caddyfile.Dispenser) error {

@@ -83,7 +83,8 @@ type App struct {
 	tenancy   *tenancy
 	admin     *adminEndpoint // nil where it is off
 	logger    *slog.Logger
-	handlers  []*Handler // of this configuration, for what must be said about all of them
+	warned    map[string]bool // of unfiltered logs
+	handlers  []*Handler      // of this configuration, for what must be said about all of them
 }
 
 // CaddyModule returns the Caddy module information.

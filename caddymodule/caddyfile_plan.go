@@ -147,7 +147,7 @@ func (a *App) parseStripe(d *caddyfile.Dispenser) (fallbackAt *caddyfile.Dispens
 	s := new(Stripe)
 	a.Stripe = s
 	err = options{
-		"secret_key":     text(&s.SecretKey, "secret_key {env.STRIPE_SECRET_KEY}"),
+		"secret_key":     secret(&s.SecretKey, "secret_key {env.STRIPE_SECRET_KEY}"),
 		"webhook_secret": {parse: s.parseWebhookSecret, many: true},
 		"api_base":       {parse: s.parseAPIBase},
 		"grace":          {parse: s.parseGrace},
@@ -166,17 +166,17 @@ func (a *App) parseStripe(d *caddyfile.Dispenser) (fallbackAt *caddyfile.Dispens
 }
 
 func (s *Stripe) parseWebhookSecret(d *caddyfile.Dispenser) error {
-	secret, err := oneWord(d, "webhook_secret {env.STRIPE_WEBHOOK_SECRET}")
-	if err != nil {
+	var one string
+	if err := secret(&one, "webhook_secret {env.STRIPE_WEBHOOK_SECRET}").parse(d); err != nil {
 		return err
 	}
-	if slices.Contains(s.WebhookSecrets, secret) {
+	if slices.Contains(s.WebhookSecrets, one) {
 		return d.Err("this webhook_secret is given twice")
 	}
 	if len(s.WebhookSecrets) == maxWebhookSecrets {
 		return d.Errf("webhook_secret: at most %d at once", maxWebhookSecrets)
 	}
-	s.WebhookSecrets = append(s.WebhookSecrets, secret)
+	s.WebhookSecrets = append(s.WebhookSecrets, one)
 	return nil
 }
 

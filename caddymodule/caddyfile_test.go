@@ -196,6 +196,20 @@ func TestMistakesAreRefusedWithFileLineAndWord(t *testing.T) {
 	}
 }
 
+func TestMistakesBesideASecretDoNotRepeatIt(t *testing.T) {
+	for _, global := range []string{
+		"admin {\n\t\t\ttoken kta_hidden1 kta_hidden2\n\t\t}",
+		"stripe {\n\t\t\tsecret_key sk_hidden1 sk_hidden2\n\t\t}",
+		"stripe {\n\t\t\tsecret_key x\n\t\t\twebhook_secret wh_hidden1 wh_hidden2\n\t\t}",
+		"stripe {\n\t\t\tsecret_key x\n\t\t\twebhook_secret wh_hidden\n\t\t\twebhook_secret wh_hidden\n\t\t}",
+	} {
+		_, err := adapt("{\n\tkeytoll {\n\t\t" + global + "\n\t}\n}\n")
+		if err == nil || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("got %v, want an error without the secret", err)
+		}
+	}
+}
+
 func TestTheGlobalOptionIsGivenOnce(t *testing.T) {
 	_, err := adapt("{\n\tkeytoll {\n\t}\n\tkeytoll {\n\t}\n}\n")
 	if err == nil || !strings.Contains(err.Error(), "Caddyfile:4") {

@@ -46,7 +46,7 @@ type engine struct {
 
 // newEngine returns an engine that is not open.
 func newEngine(place string) *engine {
-	e := &engine{place: place, logger: slog.New(logHandler{}).With("logger", appID), ready: make(chan struct{})}
+	e := &engine{place: place, logger: slog.New(logHandler{}), ready: make(chan struct{})}
 	e.metrics = newMetrics(e)
 	return e
 }

@@ -46,9 +46,10 @@ var exchanges = sync.Pool{New: func() any {
 func newExchange(h *Handler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.h, x.w, x.r, x.told = h, w, r, new(told)
+	method, url := original(r)
 	x.call = gate.Call{
 		ClientIP: clientIP(r), Now: time.Now(), Shadow: h.Shadow,
-		Method: r.Method, Path: r.URL.Path, RequestID: x.call.RequestID,
+		Method: method, Path: url.Path, RequestID: x.call.RequestID,
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(x.told.placeholder)
@@ -134,8 +135,16 @@ func (x *exchange) settle(a gate.Answer) {
 	x.told.cost = x.ticket.Usage()
 	s := x.h.series.of(x.ticket.Route).of(x.planLabel())
 	s.count(outcome)
+	x.countCustomer(false)
 	if x.ticket.Key != nil && x.ticket.Key.Mode == apikey.Live {
 		s.use(x.told.cost)
+	}
+}
+
+// countCustomer counts the request for its customer, where that was asked for.
+func (x *exchange) countCustomer(denied bool) {
+	if x.ticket.Customer != nil {
+		x.h.app.tenancy.engine.metrics.called(x.ticket.Customer.ID, denied)
 	}
 }
 
@@ -166,6 +175,7 @@ func (x *exchange) refuse(p problem) error {
 		x.told.route = x.call.Route.Name
 	}
 	x.h.series.of(x.call.Route).of(x.planLabel()).count(string(p.code))
+	x.countCustomer(true)
 	header := x.w.Header()
 	if p.limited {
 		x.h.fields.write(header, x)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
@@ -93,7 +94,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.app = app.(*App)
 	h.app.handlers = append(h.app.handlers, h)
 	h.series = h.app.tenancy.engine.metrics.handler(h.routes.All())
-	warnUnfilteredLogs(ctx, h.sources)
+	h.app.warnUnfilteredLogs(ctx, h.sources)
 	return nil
 }
 
@@ -196,7 +197,7 @@ func (h *Handler) servePublic(x *exchange, route *plan.Route, next caddyhttp.Han
 // route finds the request's route; reason says why it is not even looked at.
 func (h *Handler) route(x *exchange) (*plan.Route, gate.Reason) {
 	r := x.r
-	method := r.Method
+	method, url := original(r)
 	switch {
 	case extendedConnect(r):
 		method = http.MethodGet
@@ -205,7 +206,7 @@ func (h *Handler) route(x *exchange) (*plan.Route, gate.Reason) {
 	case upgradesTo(r, "h2c"):
 		return nil, gate.UpgradeRefused
 	}
-	route, err := h.routes.Match(method, originalPath(r))
+	route, err := h.routes.Match(method, url.EscapedPath())
 	if err != nil {
 		return nil, gate.AmbiguousPath
 	}
@@ -213,12 +214,12 @@ func (h *Handler) route(x *exchange) (*plan.Route, gate.Reason) {
 	return route, ""
 }
 
-// originalPath returns the path as the client escaped it, before any rewrite.
-func originalPath(r *http.Request) string {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
-		return original.URL.EscapedPath()
+// original returns method and URL as the client sent them, before any rewrite.
+func original(r *http.Request) (method string, url *url.URL) {
+	if o, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && o.URL != nil {
+		return o.Method, o.URL
 	}
-	return r.URL.EscapedPath()
+	return r.Method, r.URL
 }
 
 // clientIP returns the address that Caddy takes for the client's; the zero

@@ -20,7 +20,7 @@ type logHandler struct {
 }
 
 func (h logHandler) current() slog.Handler {
-	var handler slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.AddStacktraceAt(slog.Level(127)))
+	var handler slog.Handler = zapslog.NewHandler(caddy.Log().Core(), zapslog.WithName(appID), zapslog.AddStacktraceAt(slog.Level(127)))
 	for _, dress := range h.dress {
 		handler = dress(handler)
 	}
@@ -53,7 +53,9 @@ func (h logHandler) with(dress func(slog.Handler) slog.Handler) slog.Handler {
 
 // warnUnfilteredLogs tells of logs that would hold secrets: Caddy hides
 // Authorization in its logs, but no other header and no query.
-func warnUnfilteredLogs(ctx caddy.Context, sources []source) {
+//
+// Each log is told of once in a configuration.
+func (a *App) warnUnfilteredLogs(ctx caddy.Context, sources []source) {
 	var fields []string
 	for _, s := range sources {
 		switch s.in {
@@ -65,6 +67,13 @@ func warnUnfilteredLogs(ctx caddy.Context, sources []source) {
 	}
 	for _, field := range fields {
 		for _, log := range unfilteredLogs(ctx, field) {
+			if a.warned[log+field] {
+				continue
+			}
+			if a.warned == nil {
+				a.warned = map[string]bool{}
+			}
+			a.warned[log+field] = true
 			ctx.Slogger().Warn("log would hold API keys: give it a `format filter` with a filter for this field",
 				"log", log, "field", field, "filter", field+" delete")
 		}

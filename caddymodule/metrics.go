@@ -56,6 +56,7 @@ type metrics struct {
 	tenants  tenants
 	decision *histogram
 	plans    atomic.Pointer[map[string]bool] // that have a label; replaced, never changed
+	chosen   atomic.Pointer[chosen]          // nil where no customer has a label
 	backedUp atomic.Int64                    // Unix seconds; 0: never
 
 	mu       sync.Mutex // guards what follows

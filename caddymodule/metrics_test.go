@@ -64,6 +64,42 @@ keytoll_usage_units_total{plan="small",unit="requests"} 2
 	}
 }
 
+func TestCustomersHaveALabelOnlyWhereAskedFor(t *testing.T) {
+	h := open(t, blueprint{globals: openPlan})
+	var busy, quiet string
+	busyKey, _ := h.mint(func(c *customer.Customer, _ *apikey.Key) { busy = c.ID })
+	quietKey, _ := h.mint(func(c *customer.Customer, _ *apikey.Key) { quiet = c.ID })
+	calls := func() {
+		for range 3 {
+			h.call("GET", "/", bearerOf(busyKey)...)
+		}
+		h.call("GET", "/", bearerOf(quietKey)...)
+		h.waitUntilIdle()
+	}
+	calls()
+	if n, _ := testutil.GatherAndCount(h.metrics(), "keytoll_customer_requests_total"); n != 0 {
+		t.Errorf("got %d series of customers, want 0 by default", n)
+	}
+	if err := h.engine().meter.FlushUsage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	const head = "# HELP keytoll_customer_requests_total Requests of the customers that were chosen.\n# TYPE keytoll_customer_requests_total counter\n"
+	series := func(customer string, n int) string {
+		return fmt.Sprintf("keytoll_customer_requests_total{customer=%q,outcome=\"allowed\"} %d\nkeytoll_customer_requests_total{customer=%q,outcome=\"denied\"} 0\n", customer, n, customer)
+	}
+	h.load(blueprint{globals: openPlan + "metrics {\n\t\t\ttop 1\n\t\t}"})
+	calls()
+	if err := testutil.GatherAndCompare(h.metrics(), strings.NewReader(head+series(otherLabel, 1)+series(busy, 3)), "keytoll_customer_requests_total"); err != nil {
+		t.Error(err)
+	}
+	h.load(blueprint{globals: openPlan + "metrics {\n\t\t\tcustomers " + quiet + "\n\t\t}"})
+	calls()
+	want := head + series(otherLabel, 4) + series(busy, 3) + series(quiet, 1)
+	if err := testutil.GatherAndCompare(h.metrics(), strings.NewReader(want), "keytoll_customer_requests_total"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheNumberOfSeriesStaysConstant(t *testing.T) {
 	h := open(t, blueprint{globals: openPlan})
 	m := h.engine().metrics

@@ -60,14 +60,27 @@ func words(d *caddyfile.Dispenser, least, most int, usage string) ([]string, err
 
 // oneWord reads the rest of the line, which is one word that is not empty.
 func oneWord(d *caddyfile.Dispenser, usage string) (string, error) {
+	option := d.Val()
 	args, err := words(d, 1, 1, usage)
 	if err != nil {
 		return "", err
 	}
 	if args[0] == "" {
-		return "", d.Errf("the word after '%s' is empty: write %s", d.Val(), usage)
+		return "", d.Errf("the word after '%s' is empty: write %s", option, usage)
 	}
 	return args[0], nil
+}
+
+// secret is the option that sets one word which no error may repeat.
+func secret(to *string, usage string) option {
+	return option{parse: func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) != 1 || args[0] == "" {
+			return d.Errf("there is one word to give, and it is not empty: write %s", usage)
+		}
+		*to = args[0]
+		return nil
+	}}
 }
 
 // text is the option that sets one word.

@@ -49,7 +49,7 @@ func (u *UsageHandler) Provision(ctx caddy.Context) error {
 	}
 	u.handler.app = app.(*App)
 	u.handler.series = u.handler.app.tenancy.engine.metrics.handler(nil)
-	warnUnfilteredLogs(ctx, u.handler.sources)
+	u.handler.app.warnUnfilteredLogs(ctx, u.handler.sources)
 	return nil
 }
 
