@@ -66,9 +66,8 @@ func (f *files) inUse(fn func(n int64, s *segment, w *words) error) error {
 // assumeSpent counts as used all that was lent, in every period that has begun:
 // of what was admitted last, nothing is known.
 func (m *Meter) assumeSpent(ctx context.Context) error {
-	m.o.Logger.Warn("the machine stopped without warning: what was lent to counters counts as used")
-	now := m.o.Now()
-	return m.files.inUse(func(n int64, s *segment, w *words) error {
+	now, assumed := m.o.Now(), 0
+	err := m.files.inUse(func(n int64, s *segment, w *words) error {
 		if w.granted.Load() <= w.used() {
 			return nil
 		}
@@ -83,8 +82,13 @@ func (m *Meter) assumeSpent(ctx context.Context) error {
 		}
 		w.assumeSpent()
 		s.changed(w)
+		assumed++
 		return nil
 	})
+	if assumed > 0 {
+		m.o.Logger.Warn("the machine stopped without warning: what was lent to counters counts as used", "counters", assumed)
+	}
+	return err
 }
 
 // untold is a slot of a key as a crash has left it.
