@@ -72,12 +72,15 @@ func (s *Server) shapeCustomer(c *customer.Customer, now time.Time) customerShap
 	shape := customerShape{
 		ID: c.ID, Object: "customer", Email: unlessZero(c.Email), Name: unlessZero(c.Name), ExternalID: unlessZero(c.ExternalID),
 		OwnPlan: unlessZero(c.Plan), Status: "none", StripeCustomer: unlessZero(c.StripeCustomer),
-		Overrides: shapeOverrides(c.Overrides), CreatedAt: c.CreatedAt, ErasedAt: unlessZero(c.ErasedAt), Metadata: orEmpty(c.Metadata),
+		CreatedAt: c.CreatedAt, ErasedAt: unlessZero(c.ErasedAt), Metadata: orEmpty(c.Metadata),
 	}
 	settings := s.settings()
-	if held, source := c.PlanAt(now, settings.FallbackPlan, settings.DefaultPlan); held != "" {
+	held, source := c.PlanAt(now, settings.FallbackPlan, settings.DefaultPlan)
+	if held != "" {
 		shape.Plan, shape.PlanSource = &held, unlessZero(string(source))
 	}
+	shape.Overrides = shapeOverrides(c.Overrides)
+	shape.Overrides.Quota = s.shownQuota(c.Overrides.Quota, held)
 	if c.Subscription != nil {
 		shape.Status = string(c.Subscription.Status)
 	}

@@ -98,7 +98,7 @@ func (s *Server) mint(mode apikey.Mode, hash apikey.Hash, imported bool) (*strin
 
 // creation is the change that makes a key and, where it is new, its customer.
 func (s *Server) creation(k *apikey.Key, owner *customer.Customer, isNew bool, secret *string, now time.Time) *change {
-	shape := shapeKey(k, time.Time{}, now)
+	shape := s.shapeKey(k, owner, time.Time{}, now)
 	ch := &change{
 		shown: created(createdKey{shape, secret, secret != nil}), kept: createdKey{shape, nil, false},
 		subjects: []string{owner.ID}, retryTaken: isNew,
@@ -158,7 +158,7 @@ func (s *Server) changeKey(ctx context.Context, c *call, action string, to func(
 		if err := to(&next, &owner, ch, now); err != nil {
 			return nil, err
 		}
-		shape := shapeKey(&next, time.Time{}, now)
+		shape := s.shapeKey(&next, &owner, time.Time{}, now)
 		shape.LastUsedAt = before.LastUsedAt
 		if e := changed(action, next.ID, next.Customer, members(before), members(shape)); len(e.After) > 0 {
 			e.Reason = ch.reason

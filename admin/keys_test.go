@@ -137,6 +137,23 @@ func TestLimitsOfAKeyAreShownAsTheyWereSet(t *testing.T) {
 	a.call("PATCH", path, `{"nope":null}`).refused(400, "invalid_field", "nope")
 }
 
+// The plan pro bills what is past its pooled quota; free blocks.
+func TestANumberAsQuotaKeepsTheOverageOfThePlan(t *testing.T) {
+	a := newAPI(t)
+	quota := func(limit, scope, overage string) string {
+		return `{"limit":` + limit + `,"max":null,"overage":"` + overage + `","period":"month","scope":"` + scope + `","unit":"requests"}`
+	}
+	w := a.call("POST", "/v1/customers", `{"email":"a@example.com","plan":"pro","overrides":{"quota":7}}`).want(201)
+	overrides := func(want string) string {
+		return `{"concurrency":null,"quota":` + want + `,"rates":null,"reason":null,"until":null}`
+	}
+	w.says("overrides", overrides(quota("7", "customer", "bill")))
+	path := "/v1/customers/" + w.text("id")
+	a.call("PATCH", path, `{"plan":"free"}`).want(200).says("overrides", overrides(quota("7", "key", "block")))
+	a.call("PATCH", path, `{"plan":"pro","overrides":{"quota":{"overage":"block"}}}`).want(200).says("overrides", overrides(quota("7", "customer", "block")))
+	a.call("POST", "/v1/keys", `{"customer":"a@example.com","quota":9}`).want(201).says("quota", quota("9", "key", "block"))
+}
+
 func TestAQuotaOfAKeyHoldsAtTheNextRequest(t *testing.T) {
 	a := newAPI(t)
 	key, _, secret := a.mint(`{"customer":"a@example.com","quota":2}`)

@@ -49,12 +49,13 @@ type heldSecret struct {
 }
 
 // shapeKey shows k as it is at now.
-func shapeKey(k *apikey.Key, lastUsed, now time.Time) keyShape {
+func (s *Server) shapeKey(k *apikey.Key, owner *customer.Customer, lastUsed, now time.Time) keyShape {
+	decides, _ := s.plansOf(k, owner, now)
 	shape := keyShape{
 		ID: k.ID, Object: "key", Customer: k.Customer, Name: unlessZero(k.Name), Start: unlessZero(k.Start()),
 		Mode: k.Mode, Status: k.Status(now), Plan: unlessZero(k.Plan),
 		Scopes: listed(k.Scopes), AllowedIPs: listed(k.AllowedIPs),
-		Rates: k.Overrides.Rates, Quota: k.Overrides.Quota, Concurrency: k.Overrides.Concurrency,
+		Rates: k.Overrides.Rates, Quota: s.shownQuota(k.Overrides.Quota, decides), Concurrency: k.Overrides.Concurrency,
 		OverridesUntil: unlessZero(k.Overrides.Until), OverridesReason: unlessZero(k.Overrides.Reason),
 		ExpiresAt: unlessZero(k.ExpiresAt), CreatedAt: k.CreatedAt, RevokedAt: unlessZero(k.RevokedAt),
 		LastUsedAt: unlessZero(lastUsed), Secrets: []heldSecret{}, Metadata: orEmpty(k.Metadata),
@@ -70,13 +71,22 @@ func shapeKey(k *apikey.Key, lastUsed, now time.Time) keyShape {
 // listed returns a copy of a list that JSON shows as one, not as null.
 func listed[T any](list []T) []T { return append([]T{}, list...) }
 
-// shownKey is shapeKey with the time of the last use.
+// shownKey is shapeKey with the time of the last use. The customer is read only
+// where the key's limits need its plan.
 func (s *Server) shownKey(ctx context.Context, k *apikey.Key, now time.Time) (keyShape, error) {
+	owner := new(customer.Customer)
+	if q := k.Overrides.Quota; q != nil && q.Overage == "" && k.Plan == "" {
+		found, err := s.customer(ctx, k.Customer)
+		if err != nil {
+			return keyShape{}, err
+		}
+		owner = &found
+	}
 	lastUsed, err := s.o.Gate.LastUsed(ctx, k.ID)
 	if err != nil {
 		return keyShape{}, fmt.Errorf("reading the last use of a key: %w", err)
 	}
-	return shapeKey(k, lastUsed, now), nil
+	return s.shapeKey(k, owner, lastUsed, now), nil
 }
 
 // createdKey is the answer that shows a new secret, once.

@@ -136,7 +136,7 @@ func (s *Server) revocation(ctx context.Context, found []store.Match, texts []st
 		}
 		next := m.Key
 		setState(&next, apikey.Revoked, now)
-		shape := shapeKey(&next, time.Time{}, now)
+		shape := s.shapeKey(&next, &m.Customer, time.Time{}, now)
 		shape.LastUsedAt = before.LastUsedAt
 		a.Data = append(a.Data, shape)
 		ch.subjects = append(ch.subjects, next.Customer)

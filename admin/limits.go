@@ -5,6 +5,7 @@ package admin
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/keytoll/keytoll/plugin/plan"
 )
@@ -57,9 +58,27 @@ func (f *fields) failLimit(name string, err error) {
 func readQuota(f *fields, name string) *plan.Quota {
 	switch f.member(name).(type) {
 	case json.Number, string:
-		return &plan.Quota{Unit: plan.Requests, Limit: f.count(name), Span: plan.Month, Overage: plan.Block}
+		return &plan.Quota{Unit: plan.Requests, Limit: f.count(name), Span: plan.Month}
 	}
 	return readLimit[plan.Quota](f, name)
+}
+
+// shownQuota returns an override's quota with what it leaves open filled in from
+// the first quota of its unit, and scope where it has one, of the plan.
+func (s *Server) shownQuota(q *plan.Quota, planID string) *plan.Quota {
+	if q == nil || q.Overage != "" && q.Scope != "" {
+		return q
+	}
+	var replaced plan.Quota
+	if p, known := s.o.Gate.Plan(planID); known {
+		for _, of := range slices.Backward(p.Quotas) {
+			if of.Unit == q.Unit && (q.Scope == "" || of.Scope == q.Scope) {
+				replaced = of
+			}
+		}
+	}
+	whole := q.Inherit(replaced)
+	return &whole
 }
 
 // readConcurrency reads a bound on requests in flight: an object, a number per

@@ -146,7 +146,7 @@ func parseQuota(text string) (any, error) {
 		return nil, nil
 	}
 	if n, err := plan.ParseCount(text); err == nil {
-		return plan.Quota{Unit: plan.Requests, Limit: n, Span: plan.Month, Overage: plan.Block}, nil
+		return plan.Quota{Unit: plan.Requests, Limit: n, Span: plan.Month}, nil
 	}
 	q, err := plan.ParseQuota(strings.Fields(text))
 	if err != nil {

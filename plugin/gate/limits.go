@@ -129,7 +129,7 @@ func pooledOnly[T any](all []held[T], scope func(T) plan.Scope) []held[T] {
 // takes from the first.
 func (l *limits) replaceQuota(q plan.Quota, scope plan.Scope, what string) {
 	q.Unit = cmp.Or(q.Unit, plan.Requests)
-	place, first := -1, plan.Quota{Scope: scope, Span: plan.Month, Overage: plan.Block}
+	place, first := -1, plan.Quota{}
 	var kept []held[plan.Quota]
 	for _, other := range l.quotas {
 		own := cmp.Or(other.limit.Scope, plan.PerKey)
@@ -139,14 +139,8 @@ func (l *limits) replaceQuota(q plan.Quota, scope plan.Scope, what string) {
 			place, first = len(kept), other.limit
 		}
 	}
-	q.Scope = cmp.Or(scope, first.Scope, plan.PerKey)
-	q.Span = cmp.Or(q.Span, first.Span, plan.Month)
-	if q.Overage == "" {
-		q.Overage = cmp.Or(first.Overage, plan.Block)
-		if q.Max == nil {
-			q.Max = first.Max
-		}
-	}
+	q.Scope = scope
+	q = q.Inherit(first)
 	if place < 0 {
 		place = len(kept)
 	}

@@ -66,7 +66,7 @@ func (q Quota) MarshalJSON() ([]byte, error) {
 		Limit   count   `json:"limit"`
 		Span    Span    `json:"period"`
 		Scope   Scope   `json:"scope,omitempty"`
-		Overage Overage `json:"overage"`
+		Overage Overage `json:"overage,omitempty"`
 		Max     *count  `json:"max"`
 	}{Unit: q.Unit, Limit: count(q.Limit), Span: q.Span, Scope: q.Scope, Overage: q.Overage}
 	if q.Max != nil {
@@ -80,13 +80,13 @@ func (q Quota) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON writes and fills in what was left out:
-// requests, block. A bare number is that many requests a month. Scope stays
-// empty where it was left out. Its errors are *FieldError. What it read is not
-// checked for sense: see Validate.
+// requests. A bare number is that many requests a month. Scope and overage stay
+// empty where they were left out. Its errors are *FieldError. What it read is
+// not checked for sense: see Validate.
 func (q *Quota) UnmarshalJSON(data []byte) error {
 	var limit int64
 	if json.Unmarshal(data, &limit) == nil && string(data) != "null" {
-		*q = Quota{Unit: Requests, Limit: limit, Span: Month, Overage: Block}
+		*q = Quota{Unit: Requests, Limit: limit, Span: Month}
 		return nil
 	}
 	var read struct {
@@ -103,7 +103,7 @@ func (q *Quota) UnmarshalJSON(data []byte) error {
 	}
 	*q = Quota{
 		Unit: cmp.Or(read.unit, Requests), Limit: int64(read.limit), Span: Span(read.span),
-		Scope: Scope(read.scope), Overage: cmp.Or(Overage(read.overage), Block),
+		Scope: Scope(read.scope), Overage: Overage(read.overage),
 	}
 	if read.max != nil {
 		most := int64(*read.max)

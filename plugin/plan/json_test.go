@@ -46,10 +46,10 @@ func TestWhatJSONLeavesOutIsFilledIn(t *testing.T) {
 		t.Errorf("a rate: got %+v, %v", r, err)
 	}
 	var q Quota
-	if err := json.Unmarshal([]byte(`{"limit":10,"period":"day","max":null}`), &q); err != nil || q != (Quota{Requests, 10, Day, "", Block, nil}) {
+	if err := json.Unmarshal([]byte(`{"limit":10,"period":"day","max":null}`), &q); err != nil || q != (Quota{Requests, 10, Day, "", "", nil}) {
 		t.Errorf("a quota: got %+v, %v", q, err)
 	}
-	if err := json.Unmarshal([]byte(`250000`), &q); err != nil || q != (Quota{Requests, 250_000, Month, "", Block, nil}) {
+	if err := json.Unmarshal([]byte(`250000`), &q); err != nil || q != (Quota{Requests, 250_000, Month, "", "", nil}) {
 		t.Errorf("a bare quota: got %+v, %v", q, err)
 	}
 	var c Concurrency
@@ -188,6 +188,21 @@ func TestOverridesAreValidated(t *testing.T) {
 	fine := Overrides{Rates: &[]Rate{}, Quota: &Quota{Unit: Requests, Limit: 1, Span: Month, Overage: Block}, Concurrency: &Concurrency{}}
 	if err := fine.Validate(); err != nil {
 		t.Errorf("valid overrides: got %v", err)
+	}
+}
+
+func TestAnOverrideInheritsWhatItLeavesOpen(t *testing.T) {
+	pooled := Quota{Requests, 100, Day, PerCustomer, Bill, new(int64)}
+	for name, c := range map[string]struct{ given, from, want Quota }{
+		"a bare number":       {Quota{Limit: 7}, pooled, Quota{Requests, 7, Day, PerCustomer, Bill, pooled.Max}},
+		"one that blocks":     {Quota{Limit: 7, Overage: Block}, pooled, Quota{Requests, 7, Day, PerCustomer, Block, nil}},
+		"one that bills":      {Quota{Limit: 7, Overage: Bill}, pooled, Quota{Requests, 7, Day, PerCustomer, Bill, nil}},
+		"one of its own kind": {Quota{"tokens", 7, Hour, PerKey, "", nil}, Quota{}, Quota{"tokens", 7, Hour, PerKey, Block, nil}},
+		"one without an end":  {Quota{Limit: Unlimited}, pooled, Quota{Requests, Unlimited, Day, PerCustomer, Block, nil}},
+	} {
+		if got := c.given.Inherit(c.from); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
 	}
 }
 

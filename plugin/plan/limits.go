@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -72,13 +73,29 @@ type Quota struct {
 	Unit    string
 	Limit   int64
 	Span    Span
-	Scope   Scope // in an override of a customer empty: that of the plan's quota
-	Overage Overage
-	Max     *int64 // units past Limit; nil: ten times Limit where overage is billed
+	Scope   Scope   // in an override of a customer empty: that of the plan's quota
+	Overage Overage // in an override empty: that of the plan's quota
+	Max     *int64  // units past Limit; nil: ten times Limit where overage is billed
 }
 
 // Unlimited reports whether q bounds nothing.
 func (q Quota) Unlimited() bool { return q.Limit == Unlimited }
+
+// Inherit fills in what q, an override, leaves open: what the quota that it
+// replaces says, or the usual where it replaces none (the zero Quota).
+func (q Quota) Inherit(from Quota) Quota {
+	q.Unit = cmp.Or(q.Unit, from.Unit, Requests)
+	q.Scope = cmp.Or(q.Scope, from.Scope, PerKey)
+	q.Span = cmp.Or(q.Span, from.Span, Month)
+	switch {
+	case q.Overage != "":
+	case q.Unlimited():
+		q.Overage = Block
+	default:
+		q.Overage, q.Max = cmp.Or(from.Overage, Block), from.Max
+	}
+	return q
+}
 
 // Bound returns how many units a period admits in all, overage included: the
 // largest int64 where q is unlimited.

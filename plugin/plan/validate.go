@@ -50,7 +50,7 @@ func (r Rate) Validate() error {
 }
 
 // Validate returns a *FieldError for the first field that makes no sense. An
-// empty scope does: see Quota.Scope.
+// empty scope and an empty overage do: see Quota.
 func (q Quota) Validate() error {
 	if problem := UnitProblem(q.Unit); problem != "" {
 		return &FieldError{"unit", problem}
@@ -63,7 +63,7 @@ func (q Quota) Validate() error {
 		return &FieldError{"period", "is not hour, day or month"}
 	case q.Scope != "" && !q.Scope.valid():
 		return &FieldError{"scope", "is not key or customer"}
-	case !q.Overage.valid():
+	case q.Overage != "" && !q.Overage.valid():
 		return &FieldError{"overage", "is not block or bill"}
 	case q.Overage == Bill && q.Unlimited():
 		return &FieldError{"overage", "is nothing beside unlimited"}
@@ -197,6 +197,9 @@ func validateQuotas(quotas []Quota) error {
 		}
 		if q.Scope == "" {
 			return &FieldError{at("quotas", i) + ".scope", "is not key or customer"}
+		}
+		if q.Overage == "" {
+			return &FieldError{at("quotas", i) + ".overage", "is not block or bill"}
 		}
 		for _, before := range quotas[:i] {
 			same := before.Unit == q.Unit && before.Scope == q.Scope
