@@ -55,11 +55,22 @@ func detailOfLimit(r *gate.Refusal) string {
 	case w == nil:
 		return "A limit was reached. " + tryAgain(r.RetryAfter)
 	case r.Reason == gate.RateLimited:
-		return fmt.Sprintf("You sent more than %s in %s. %s", amount(w.Limit, w.Unit), span(w.Length), tryAgain(r.RetryAfter))
+		return fmt.Sprintf("The limit is %s. %s", rate(w), tryAgain(r.RetryAfter))
 	case r.Reason == gate.OverageLimitExceeded:
 		return fmt.Sprintf("You have used %s, and all that is billed past that, in this period. It resets on %s.", amount(w.Limit, w.Unit), date(w.Ends))
+	case w.Used < w.Limit:
+		return fmt.Sprintf("This request costs more than what is left of the %s of this period. They reset on %s.", amount(w.Limit, w.Unit), date(w.Ends))
 	}
 	return fmt.Sprintf("You have used all %s of this period. They reset on %s.", amount(w.Limit, w.Unit), date(w.Ends))
+}
+
+// rate writes the rate that a window shows.
+func rate(w *gate.Window) string {
+	words := amount(w.Count, w.Unit) + " " + span(w.Length)
+	if w.Limit != w.Count {
+		words += ", at most " + amount(w.Limit, w.Unit) + " at once"
+	}
+	return words
 }
 
 // howToSend says where the key belongs.
@@ -100,7 +111,7 @@ func amount(n int64, unit string) string {
 	return digits + " " + unit
 }
 
-// span writes the length of a rate's window.
+// span writes the length of a rate's window: "a minute", "in 90s".
 func span(length time.Duration) string {
 	switch length {
 	case time.Second:
@@ -112,7 +123,7 @@ func span(length time.Duration) string {
 	case day:
 		return "a day"
 	}
-	return length.String()
+	return "in " + length.String()
 }
 
 func date(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }

@@ -30,6 +30,7 @@ type engine struct {
 	logger  *slog.Logger
 	ready   chan struct{}             // closed once requests can be decided
 	gate    atomic.Pointer[gate.Gate] // nil until then
+	keep    atomic.Pointer[Retention] // of the settings in force; nil: the default
 
 	mu       sync.Mutex // guards what follows
 	store    store.Engine
@@ -151,6 +152,7 @@ func (e *engine) apply(ctx context.Context, a *App) error {
 	}
 	e.inForce = append(e.inForce, a)
 	e.metrics.choose(a.Metrics)
+	e.keep.Store(a.Retention)
 	if err := e.metrics.chooseTop(ctx, e.store, time.Now()); err != nil {
 		e.logger.Warn("no customer is counted by itself yet", "error", err)
 	}
@@ -177,6 +179,7 @@ func (e *engine) withdraw(ctx context.Context, a *App) error {
 		}
 		last := e.inForce[len(e.inForce)-1]
 		e.metrics.choose(last.Metrics)
+		e.keep.Store(last.Retention)
 		if _, err := e.decider.Apply(ctx, last.settings); err != nil {
 			return fmt.Errorf("falling back to the plans before: %w", err)
 		}
@@ -224,7 +227,7 @@ func (e *engine) Destruct() error {
 // closeTime bounds how long writing down what was counted may take.
 const closeTime = time.Minute
 
-// shut closes what is open. The caller holds mu.
+// shut closes what is open. The caller holds mu, which no task takes.
 func (e *engine) shut(ctx context.Context) error {
 	if e.endTasks != nil {
 		e.endTasks()
@@ -249,13 +252,7 @@ func (e *engine) shut(ctx context.Context) error {
 
 // cutoffs says what is too old at now, by the settings in force.
 func (e *engine) cutoffs(now time.Time) store.Cutoffs {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var keep *Retention
-	if len(e.inForce) > 0 {
-		keep = e.inForce[len(e.inForce)-1].Retention
-	}
-	r := keep.or()
+	r := e.keep.Load().or()
 	return store.Cutoffs{
 		Hours: now.Add(-time.Duration(r.Hours)),
 		Days:  now.Add(-time.Duration(r.Days)),

@@ -11,11 +11,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/keytoll/keytoll/plugin/apikey"
 	"github.com/keytoll/keytoll/plugin/gate"
+	"github.com/keytoll/keytoll/plugin/store"
 )
 
 const openPlan = `
@@ -267,4 +270,28 @@ func TestConfigurationShowsNoSecret(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(h.dir, "data", "admin.token")); err == nil {
 		t.Error("a token file was made beside a configured token")
 	}
+}
+
+func TestWhatIsPastItsRetentionIsPrunedHourlyAndClosingDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, new(Handler))
+		b.app.Retention = &Retention{Hours: caddy.Duration(time.Hour)}
+		b.provision()
+		b.start()
+		e := b.engine()
+		old := time.Now().Add(-5 * time.Hour).UTC().Truncate(time.Hour)
+		row := store.UsageRow{Start: old, Route: "x", Outcome: "allowed", UsageCount: store.UsageCount{Requests: 1}}
+		if err := e.store.Append(t.Context(), "node_other", 1, []store.UsageRow{row}); err != nil {
+			t.Fatal(err)
+		}
+		hours := store.UsageQuery{From: old.Add(-time.Hour), To: old.Add(2 * time.Hour), Bucket: store.HourBucket}
+		if rows, err := e.store.Usage(t.Context(), hours); err != nil || len(rows) != 1 {
+			t.Fatalf("got %v, %v, want the row", rows, err)
+		}
+		time.Sleep(pruneEvery + time.Minute)
+		if rows, err := e.store.Usage(t.Context(), hours); err != nil || len(rows) != 0 {
+			t.Errorf("got %v, %v, want the row pruned", rows, err)
+		}
+		b.close()
+	})
 }
