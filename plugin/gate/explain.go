@@ -197,7 +197,7 @@ func (g *Gate) explainLimits(x *Explanation, t *terms, now time.Time) {
 		full := r.bucket.Full()
 		w := t.rateWindow(i, full, clock)
 		x.add(ExplainedLimit{Kind: "rate", From: shown.from, Count: shown.Count, Per: plan.FormatPer(shown.Per)}, w, now)
-		x.check("rate "+w.Name, limit.Spend(r.rate, full, clock, r.cost).Allowed, RateLimited, shown.from)
+		x.check("rate "+named(w), limit.Spend(r.rate, full, clock, r.cost).Allowed, RateLimited, shown.from)
 	}
 	for i := range t.flights {
 		f := &t.flights[i]
@@ -220,8 +220,16 @@ func (g *Gate) explainLimits(x *Explanation, t *terms, now time.Time) {
 		}
 		w := q.window(reading.Used(), now)
 		x.add(l, w, now)
-		x.check(w.Name, reading.Used()+c.n <= q.Bound(), code, q.from)
+		x.check(named(w), reading.Used()+c.n <= q.Bound(), code, q.from)
 	}
+}
+
+// named tells limits of different units apart.
+func named(w Window) string {
+	if w.Unit == plan.Requests {
+		return w.Name
+	}
+	return w.Name + " of " + w.Unit
 }
 
 func (x *Explanation) add(l ExplainedLimit, w Window, now time.Time) {

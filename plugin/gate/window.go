@@ -17,6 +17,7 @@ type Window struct {
 	Unit      string
 	Scope     plan.Scope
 	Limit     int64 // the burst, or the quota
+	Count     int64 // of a rate: how many units in each Length
 	Used      int64
 	Remaining int64         // never negative
 	Length    time.Duration // Rate.Per, or the length of the quota's period
@@ -68,7 +69,7 @@ func (t *terms) rateWindow(i int, full, now int64) Window {
 	left := limit.Remaining(t.rates[i].rate, full, now)
 	return Window{
 		Name: r.name, Unit: r.Unit, Scope: r.Scope,
-		Limit: r.Burst, Used: r.Burst - left, Remaining: left,
+		Limit: r.Burst, Count: r.Count, Used: r.Burst - left, Remaining: left,
 		Length: r.Per, Reset: time.Duration(max(full-now, 0)),
 	}
 }
