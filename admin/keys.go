@@ -101,7 +101,7 @@ func (s *Server) creation(k *apikey.Key, owner *customer.Customer, isNew bool, s
 	shape := s.shapeKey(k, owner, time.Time{}, now)
 	ch := &change{
 		shown: created(createdKey{shape, secret, secret != nil}), kept: createdKey{shape, nil, false},
-		subjects: []string{owner.ID}, retryTaken: isNew,
+		subjects: []string{owner.ID}, isNew: isNew,
 	}
 	if isNew {
 		ch.Customers = []customer.Customer{*owner}

@@ -137,6 +137,14 @@ func TestLimitsOfAKeyAreShownAsTheyWereSet(t *testing.T) {
 	a.call("PATCH", path, `{"nope":null}`).refused(400, "invalid_field", "nope")
 }
 
+func TestAHashThatIsTakenIsNamed(t *testing.T) {
+	a := newAPI(t)
+	hash := strings.Repeat("ab", 32)
+	a.call("POST", "/v1/keys", `{"customer":"a@example.com","hash":"`+hash+`"}`).want(201)
+	a.call("POST", "/v1/keys", `{"customer":"a@example.com","hash":"`+hash+`"}`).refused(409, "duplicate", "hash")
+	a.call("POST", "/v1/keys", `{"customer":"new@example.com","hash":"`+hash+`"}`).refused(409, "duplicate", "hash")
+}
+
 // The plan pro bills what is past its pooled quota; free blocks.
 func TestANumberAsQuotaKeepsTheOverageOfThePlan(t *testing.T) {
 	a := newAPI(t)

@@ -32,8 +32,9 @@ type change struct {
 
 	// subjects are the customers whose personal data the answer holds.
 	subjects []string
-	// retryTaken: a field found taken is a reason to read again, once.
-	retryTaken bool
+	// isNew: the customer of a key is made, too. Where somebody else was sooner,
+	// that one is read.
+	isNew bool
 }
 
 // write makes a change: it calls prepare to read and to say what is to be
@@ -65,7 +66,7 @@ func (s *Server) write(ctx context.Context, c *call, prepare func(now time.Time)
 		case err == nil:
 			return ch.shown, nil
 		case errors.Is(err, store.ErrConflict):
-		case ch.retryTaken && errors.As(err, &taken):
+		case ch.isNew && errors.As(err, &taken) && taken.Field == "email":
 		default:
 			return nil, err
 		}
