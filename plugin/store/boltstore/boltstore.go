@@ -76,6 +76,14 @@ var _ store.Engine = (*Store)(nil)
 // and nothing on disk is changed. An older schema is migrated, after a copy of
 // the file was made. Open finishes a restore that a crash interrupted.
 func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := openStore(ctx, o)
+	if err != nil {
+		return nil, advise(err)
+	}
+	return s, nil
+}
+
+func openStore(ctx context.Context, o Options) (*Store, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}

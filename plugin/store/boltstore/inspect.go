@@ -25,7 +25,7 @@ const (
 )
 
 // remedy ends every complaint about a file.
-const remedy = "restore a backup with `caddy keytoll restore`, or move the file away to begin with an empty store"
+const remedy = "restore a backup with `caddy keytoll restore`, or move it away to begin with an empty store"
 
 // inspect finds files that bbolt would panic at or overwrite. It only reads.
 func inspect(path string) error {
@@ -39,8 +39,10 @@ func inspect(path string) error {
 		return fmt.Errorf("looking at %s: %w", path, err)
 	}
 	switch {
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory where the database must be: %s", path, remedy)
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is no file", path)
+		return fmt.Errorf("%s is no file: %s", path, remedy)
 	case info.Size() == 0:
 		return fmt.Errorf("%s is empty, it has been truncated: %s", path, remedy)
 	}

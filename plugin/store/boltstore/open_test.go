@@ -144,7 +144,7 @@ func TestADamagedFileIsRefusedAndLeftAlone(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, FileName), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		refused(t, dir, FileName, "not a database of keytoll", "move the file away")
+		refused(t, dir, FileName, "not a database of keytoll", "move it away")
 	})
 	t.Run("somebody else's database", func(t *testing.T) {
 		dir := t.TempDir()
