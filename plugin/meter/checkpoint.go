@@ -30,13 +30,14 @@ type kept struct {
 	adjusted   int64 // by Adjust, in all
 	ordinal    int64
 	at         int64 // of the last round that wrote the row, in Unix seconds
+	open       int64 // requests in flight then: the Ledger is told of them when they end
 }
 
 // words returns all of a row, in the order it is written in.
-func (r *row) words() [11]*int64 {
-	return [11]*int64{
+func (r *row) words() [12]*int64 {
+	return [12]*int64{
 		&r.granted, &r.admitted, &r.refunded, &r.billed, &r.over, &r.refused,
-		&r.sealed, &r.sealedOver, &r.adjusted, &r.ordinal, &r.at,
+		&r.sealed, &r.sealedOver, &r.adjusted, &r.ordinal, &r.at, &r.open,
 	}
 }
 
@@ -152,7 +153,7 @@ func (s *slot) row(ctx context.Context, now time.Time) (store.Record, error) {
 	if err := s.believe(ctx); err != nil {
 		return store.Record{}, err
 	}
-	s.kept.ordinal, s.kept.at = s.ordinal, now.Unix()
+	s.kept.ordinal, s.kept.at, s.kept.open = s.ordinal, now.Unix(), s.holds.Load()&^ended
 	r := row{counts: s.words.counts(), kept: s.kept}
 	return s.counter.m.book.rowRecord(s.start(), s.number.n, r), nil
 }

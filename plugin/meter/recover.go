@@ -121,7 +121,8 @@ func (m *Meter) untold(ctx context.Context) (found []untold, err error) {
 }
 
 // agreeing tells, for each slot of each segment, whether a checkpoint that is
-// not of the last rounds says the same.
+// not of the last rounds says the same. Of requests in flight the Ledger was
+// not told: a checkpoint that counts some does not say the same.
 func (m *Meter) agreeing(ctx context.Context) ([][]bool, error) {
 	segments := *m.files.segments.Load()
 	agrees := make([][]bool, len(segments))
@@ -147,7 +148,7 @@ func (m *Meter) agreeing(ctx context.Context) ([][]bool, error) {
 			return true
 		}
 		w := s.slot(n, r.ordinal)
-		if w.ordinal.Load() != r.ordinal || w.counts() != r.counts {
+		if w.ordinal.Load() != r.ordinal || w.counts() != r.counts || r.open > 0 {
 			return true
 		}
 		agrees[s.index][s.indexOf(w)] = true
