@@ -83,7 +83,7 @@ func (g *Gate) decide(ctx context.Context, c *Call, t *Ticket) (*Refusal, error)
 	if refusal == nil && e.fault != nil {
 		return nil, e.fault
 	}
-	terms := e.on(g, c.Route, c.Now)
+	terms := e.on(ctx, g, c.Route, c.Now)
 	if refusal == nil {
 		refusal = terms.mayCall()
 	}

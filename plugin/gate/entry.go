@@ -3,6 +3,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -162,7 +163,7 @@ func (e *entry) owner(s plan.Scope) string {
 
 // on returns the terms of the entry's key on a route, worked out at the first
 // call. Those of the first route called are found without a map.
-func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
+func (e *entry) on(ctx context.Context, g *Gate, route *plan.Route, now time.Time) *terms {
 	if t := e.first.Load(); t != nil && t.route == route {
 		return t
 	}
@@ -171,10 +172,12 @@ func (e *entry) on(g *Gate, route *plan.Route, now time.Time) *terms {
 			return t
 		}
 	}
-	return e.add(g, route, now)
+	return e.add(ctx, g, route, now)
 }
 
-func (e *entry) add(g *Gate, route *plan.Route, now time.Time) *terms {
+// add works out the terms on a route, and has their counters made ready
+// together: the call is about to wait for each of them.
+func (e *entry) add(ctx context.Context, g *Gate, route *plan.Route, now time.Time) *terms {
 	e.adding.Lock()
 	defer e.adding.Unlock()
 	first, others := e.first.Load(), map[*plan.Route]*terms{}
@@ -188,6 +191,11 @@ func (e *entry) add(g *Gate, route *plan.Route, now time.Time) *terms {
 		others = maps.Clone(*before)
 	}
 	t := newTerms(g, e, route, spendsOf(route), now)
+	if t.denied == "" {
+		for i := range t.counts {
+			t.counts[i].counter.Prepare(ctx, now, t.counts[i].n, t.counts[i].bound)
+		}
+	}
 	if first == nil {
 		e.first.Store(t)
 		return t

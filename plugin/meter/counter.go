@@ -61,6 +61,15 @@ func (c *Counter) Reserve(ctx context.Context, now time.Time, n, quota, bound in
 	return c.reserveSlowly(ctx, now, n, quota, bound)
 }
 
+// Prepare has made ready what Reserve would wait for, a slot and its lease,
+// and does not wait itself. Counters that are prepared one after the other
+// become ready together; what goes wrong, Reserve tells.
+func (c *Counter) Prepare(ctx context.Context, now time.Time, n, bound int64) {
+	if s := c.current.Load(); s == nil || now.Unix() >= s.end {
+		_, _ = c.slotAt(ctx, now, n, bound)
+	}
+}
+
 // reserveSlowly waits for a slot of the period and for a lease.
 func (c *Counter) reserveSlowly(ctx context.Context, now time.Time, n, quota, bound int64) (h Hold, full bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("waited %v", patience))
