@@ -41,11 +41,12 @@ func Main(m *testing.M, path string) int {
 }
 
 // Binary returns the Caddy under test. It is built when it is first asked for,
-// with the race detector where the tests have it.
+// with the race detector where the tests have it, and without the profile, by
+// which the compiler would have to go through all of Caddy once more.
 func Binary(t testing.TB) string {
 	t.Helper()
 	build.once.Do(func() {
-		args := []string{"build", "-o", build.binary}
+		args := []string{"build", "-pgo=off", "-o", build.binary}
 		if Raced {
 			args = append(args, "-race")
 		}
