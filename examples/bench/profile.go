@@ -31,27 +31,42 @@ type sample struct {
 
 var errProfile = errors.New("this is no profile")
 
+// The numbers of a profile's fields.
+const (
+	sampleField   = 2
+	locationField = 4
+	functionField = 5
+	stringField   = 6
+)
+
+// unzipped returns a profile as it was before gzip, where it was gzipped.
+func unzipped(raw []byte) ([]byte, error) {
+	if !bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
+		return raw, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(r, 1<<30))
+}
+
 // parseProfile reads a profile, gzipped or not.
 func parseProfile(raw []byte) (*profile, error) {
-	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
-		unzipped, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, err
-		}
-		if raw, err = io.ReadAll(io.LimitReader(unzipped, 1<<30)); err != nil {
-			return nil, err
-		}
+	raw, err := unzipped(raw)
+	if err != nil {
+		return nil, err
 	}
 	p := &profile{locations: map[uint64][]uint64{}, functions: map[uint64]uint64{}}
-	err := eachField(raw, func(f field) error {
+	err = eachField(raw, func(f field) error {
 		switch f.number {
-		case 2:
+		case sampleField:
 			return p.addSample(f.bytes)
-		case 4:
+		case locationField:
 			return p.addLocation(f.bytes)
-		case 5:
+		case functionField:
 			return p.addFunction(f.bytes)
-		case 6:
+		case stringField:
 			p.names = append(p.names, string(f.bytes))
 		}
 		return nil
@@ -142,6 +157,7 @@ type field struct {
 	number   uint64
 	number64 uint64
 	bytes    []byte
+	whole    []byte // with its tag
 }
 
 // numbers appends a repeated number, packed or not.
@@ -162,6 +178,7 @@ func (f field) numbers(to []uint64) ([]uint64, error) {
 // eachField calls fn for each field of a protobuf message.
 func eachField(raw []byte, fn func(field) error) error {
 	for len(raw) > 0 {
+		begin := raw
 		tag, size := binary.Uvarint(raw)
 		if size <= 0 {
 			return errProfile
@@ -187,6 +204,7 @@ func eachField(raw []byte, fn func(field) error) error {
 		default:
 			return errProfile
 		}
+		f.whole = begin[:len(begin)-len(raw)]
 		if err := fn(f); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"math"
+	"path"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -36,6 +37,15 @@ func TestAProfileOfThisProcessIsRead(t *testing.T) {
 	}
 	if _, err := parseProfile(raw.Bytes()[:raw.Len()/2]); err == nil {
 		t.Error("half a profile was taken for a whole one")
+	}
+	struck, err := withoutPaths(raw.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := parseProfile(struck); err != nil || len(q.samples) != len(p.samples) || len(q.names) != len(p.names) {
+		t.Errorf("without paths it is another profile: %v", err)
+	} else if at := slices.IndexFunc(q.names, path.IsAbs); at >= 0 {
+		t.Errorf("a path is left: %s", q.names[at])
 	}
 }
 

@@ -267,19 +267,3 @@ func (r *run) subject(name string) *subject {
 	}
 	return nil
 }
-
-// writeProfile writes a profile of a gated Caddy to build with.
-func (r *run) writeProfile(ctx context.Context) error {
-	s, err := r.begin(ctx, &setup{name: oneKeyName, binary: "bench", handler: "keytoll"})
-	if err != nil {
-		return err
-	}
-	if err := s.load.run(ctx, r.requests); err != nil {
-		return err
-	}
-	raw, err := s.takeProfile(ctx, r.seconds)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(r.profile, raw, 0o644) //nolint:gosec // it is committed, and holds names of functions only
-}
