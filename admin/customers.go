@@ -121,7 +121,9 @@ func (s *Server) listCustomers(ctx context.Context, c *call) (*answer, error) {
 	if ref != (store.CustomerRef{}) {
 		found, err = s.oneCustomer(ctx, ref, q)
 	} else {
-		found, err = s.o.Store.ListCustomers(ctx, store.CustomerQuery{PageQuery: page, Plan: q.text("plan")})
+		found, err = s.o.Store.ListCustomers(ctx, store.CustomerQuery{
+			PageQuery: page, Plan: q.text("plan"), OrNone: q.text("plan") == s.settings().DefaultPlan,
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing customers: %w", err)

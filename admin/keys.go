@@ -202,6 +202,7 @@ func (s *Server) listKeys(ctx context.Context, c *call) (*answer, error) {
 		Customer: q.text("customer"), Plan: q.text("plan"), Now: c.now,
 		Status: apikey.Status(q.word("status", "", string(apikey.StatusActive), string(apikey.StatusDisabled), string(apikey.StatusRevoked), string(apikey.StatusExpired))),
 	}
+	wanted.OrNone = wanted.Plan == s.settings().DefaultPlan
 	if wanted.PageQuery, err = q.page(); err != nil {
 		return nil, err
 	}

@@ -331,7 +331,11 @@ func TestListsOfKeysArePagedAndFiltered(t *testing.T) {
 	if got := strings.Join(names, ","); got != "Key 4,Key 3,Key 2,Key 1,Key 0" {
 		t.Errorf("got %s", got)
 	}
-	for target, want := range map[string]int{"?plan=pro": 2, "?q=key+3": 1, "?status=revoked": 0, "?customer=c1@example.com&status=active": 1} {
+	a.mint(`{"customer":"c5@example.com"}`) // on the default plan, by no word of its own
+	if n := len(a.call("GET", "/v1/customers?plan=free", "").want(200).data()); n != 4 {
+		t.Errorf("got %d customers on the default plan, want 4", n)
+	}
+	for target, want := range map[string]int{"?plan=pro": 2, "?plan=free": 4, "?q=key+3": 1, "?status=revoked": 0, "?customer=c1@example.com&status=active": 1} {
 		if n := len(a.call("GET", "/v1/keys"+target, "").want(200).data()); n != want {
 			t.Errorf("%s: got %d keys, want %d", target, n, want)
 		}

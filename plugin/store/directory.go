@@ -108,6 +108,7 @@ type KeyQuery struct {
 	PageQuery
 	Customer string // id
 	Plan     string // the key's own plan or, where it has none, its customer's Plan
+	OrNone   bool   // beside Plan, the default: also keys for which neither names a plan
 	Status   apikey.Status
 	Now      time.Time // for Status
 }
@@ -115,7 +116,8 @@ type KeyQuery struct {
 // CustomerQuery selects customers; empty fields select all.
 type CustomerQuery struct {
 	PageQuery
-	Plan string // Customer.Plan
+	Plan   string // Customer.Plan
+	OrNone bool   // beside Plan, the default: also those without one
 }
 
 // A Page is a part of a list.

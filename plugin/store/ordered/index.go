@@ -31,9 +31,7 @@ func keyEntries(k *apikey.Key, customerPlan string) []entry {
 	to := []entry{
 		{bucket: keysByCustomer, key: under(k.Customer, k.ID), value: standing},
 		{bucket: keysByState, key: under(state, k.ID), value: standing},
-	}
-	if p := shownPlan(k, customerPlan); p != "" {
-		to = append(to, entry{bucket: keysByPlan, key: under(p, k.ID), value: []byte{}})
+		{bucket: keysByPlan, key: under(shownPlan(k, customerPlan), k.ID), value: []byte{}},
 	}
 	if k.State == apikey.Active && !k.ExpiresAt.IsZero() {
 		to = append(to, entry{bucket: keysByExpiry, key: append(stamp(k.ExpiresAt), k.ID...), value: []byte{}})
@@ -59,9 +57,7 @@ func customerEntries(c *customer.Customer) []entry {
 			to = append(to, entry{bucket: u.bucket, key: part(nil, u.value), value: []byte(c.ID), unique: u.field})
 		}
 	}
-	if c.Plan != "" {
-		to = append(to, entry{bucket: customersByPlan, key: under(c.Plan, c.ID), value: []byte{}})
-	}
+	to = append(to, entry{bucket: customersByPlan, key: under(c.Plan, c.ID), value: []byte{}})
 	for _, p := range heldPlans(c) {
 		to = append(to, entry{bucket: customersHoldingPlan, key: under(p, c.ID), value: []byte{}})
 	}

@@ -18,13 +18,13 @@ func (e *Engine) ListKeys(ctx context.Context, q store.KeyQuery) (p store.Page[a
 			l.under(keysByCustomer, q.Customer)
 		}
 		if q.Plan != "" {
-			l.under(keysByPlan, q.Plan)
+			l.underPlan(keysByPlan, q.Plan, q.OrNone)
 		}
 		if q.Status != "" {
 			l.withStatus(q)
 		}
 		l.has = func(k *apikey.Key, prefix string) (bool, error) {
-			ok, err := planShown(tx, k, q.Plan)
+			ok, err := planShown(tx, k, &q)
 			return ok && (q.Customer == "" || k.Customer == q.Customer) &&
 				(q.Status == "" || k.Status(q.Now) == q.Status) &&
 				(prefix == "" || begins(prefix, k.ID, keyWords(k))), err
@@ -35,15 +35,15 @@ func (e *Engine) ListKeys(ctx context.Context, q store.KeyQuery) (p store.Page[a
 	return p, err
 }
 
-func planShown(tx Tx, k *apikey.Key, wanted string) (bool, error) {
-	if wanted == "" || k.Plan != "" {
-		return wanted == "" || k.Plan == wanted, nil
+func planShown(tx Tx, k *apikey.Key, q *store.KeyQuery) (bool, error) {
+	if q.Plan == "" || k.Plan != "" {
+		return q.Plan == "" || k.Plan == q.Plan, nil
 	}
 	var c struct{ Plan string }
 	if err := decode(tx.Bucket(customers), customers, []byte(k.Customer), &c); err != nil {
 		return false, damaged(err)
 	}
-	return c.Plan == wanted, nil
+	return c.Plan == q.Plan || c.Plan == "" && q.OrNone, nil
 }
 
 // testExpiry returns a test that reads the index alone.
@@ -61,10 +61,10 @@ func (e *Engine) ListCustomers(ctx context.Context, q store.CustomerQuery) (p st
 	err = e.view(ctx, func(tx Tx) error {
 		l := &list[customer.Customer]{ctx: ctx, tx: tx, effort: e.effort, page: q.PageQuery, kind: customers, words: customersByWord}
 		if q.Plan != "" {
-			l.under(customersByPlan, q.Plan)
+			l.underPlan(customersByPlan, q.Plan, q.OrNone)
 		}
 		l.has = func(c *customer.Customer, prefix string) (bool, error) {
-			return (q.Plan == "" || c.Plan == q.Plan) &&
+			return (q.Plan == "" || c.Plan == q.Plan || c.Plan == "" && q.OrNone) &&
 				(prefix == "" || begins(prefix, c.ID, customerWords(c))), nil
 		}
 		p, err = l.run()

@@ -65,12 +65,12 @@ const (
 	stripes   = "stripe_customers" // → customer id
 
 	keysByCustomer       = "keys_by_customer"       // customer, id → standing
-	keysByPlan           = "keys_by_plan"           // the plan a list shows, id
+	keysByPlan           = "keys_by_plan"           // the plan a list shows or "", id
 	keysByState          = "keys_by_state"          // state, id → standing
 	keysByExpiry         = "keys_by_expiry"         // time, id; of active keys
 	keysByWord           = "keys_by_word"           // folded beginning, id
 	keysHoldingPlan      = "keys_holding_plan"      // own plan, id; not revoked
-	customersByPlan      = "customers_by_plan"      // plan, id
+	customersByPlan      = "customers_by_plan"      // plan or "", id
 	customersByWord      = "customers_by_word"      // folded beginning, id
 	customersHoldingPlan = "customers_holding_plan" // any plan of a customer, id; not erased
 

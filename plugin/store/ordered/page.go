@@ -49,6 +49,18 @@ func (l *list[T]) under(index, value string) {
 	l.filters = append(l.filters, func() stream { return streamUnder(l.tx.Bucket(index), part(nil, value)) })
 }
 
+// underPlan adds the filter of a plan.
+func (l *list[T]) underPlan(index, plan string, orNone bool) {
+	if !orNone {
+		l.under(index, plan)
+		return
+	}
+	l.filters = append(l.filters, func() stream {
+		b := l.tx.Bucket(index)
+		return union{streamUnder(b, part(nil, plan)), streamUnder(b, part(nil, ""))}
+	})
+}
+
 // withStatus adds the filter of a status.
 func (l *list[T]) withStatus(q store.KeyQuery) {
 	switch q.Status {

@@ -32,7 +32,7 @@ func (w *write) movePlan(id, from string) error {
 			return err
 		}
 	}
-	if from != "" && !slices.Contains(m.From, from) {
+	if !slices.Contains(m.From, from) {
 		m.From = append(m.From, from)
 	}
 	m.After = ""
@@ -101,9 +101,6 @@ func moveKey(b Bucket, id, own, customers string, from []string) error {
 				return err
 			}
 		}
-	}
-	if to == "" {
-		return nil
 	}
 	return b.Put(under(to, id), []byte{})
 }

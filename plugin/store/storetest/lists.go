@@ -54,7 +54,7 @@ func listsKeys(t *testing.T, e store.Engine) {
 		for _, plan := range []string{"", "free", "pro", "vip", "none"} {
 			for _, status := range []apikey.Status{"", apikey.StatusActive, apikey.StatusDisabled, apikey.StatusRevoked, apikey.StatusExpired} {
 				for _, prefix := range []string{"", "serv", "SERVER 6", "sk_live_001", "key_01hx", ID("key", 42), "zzz"} {
-					q := store.KeyQuery{Customer: customer, Plan: plan, Status: status, Now: now}
+					q := store.KeyQuery{Customer: customer, Plan: plan, OrNone: plan == "pro" || plan == "none", Status: status, Now: now}
 					q.Prefix = prefix
 					var want []string
 					for _, k := range slices.Backward(ks) {
@@ -87,7 +87,7 @@ func keyMatches(k *apikey.Key, cs []customer.Customer, q store.KeyQuery) bool {
 	}
 	begins := func(s string) bool { return strings.HasPrefix(strings.ToLower(s), strings.ToLower(q.Prefix)) }
 	return (q.Customer == "" || k.Customer == q.Customer) &&
-		(q.Plan == "" || shown == q.Plan) &&
+		(q.Plan == "" || shown == q.Plan || shown == "" && q.OrNone) &&
 		(q.Status == "" || k.Status(q.Now) == q.Status) &&
 		(q.Prefix == "" || begins(k.Name) || begins(k.ID) || begins(k.Secrets[0].Start))
 }
@@ -201,6 +201,21 @@ func listsFollowPlans(t *testing.T, e store.Engine) {
 	c.Plan = ""
 	write(t, e, store.Mutations{Customers: []customer.Customer{c}})
 	expect("pro")
+	orNone := func(plan string, want ...string) {
+		t.Helper()
+		if got := allKeys(t, e, store.KeyQuery{Plan: plan, OrNone: true}, 50); !slices.Equal(got, want) {
+			t.Errorf("plan %s or none: got %v, want %v", plan, got, want)
+		}
+	}
+	orNone("pro", ID("key", 3), ID("key", 2), ID("key", 1))
+	if got := allCustomers(t, e, store.CustomerQuery{Plan: "pro", OrNone: true}, 50); !slices.Equal(got, []string{c.ID}) {
+		t.Errorf("customers on pro or none: got %v, want the one without a plan", got)
+	}
+	c = cust(t, e, c.ID)
+	c.Plan = "free"
+	write(t, e, store.Mutations{Customers: []customer.Customer{c}})
+	orNone("pro")
+	orNone("free", ID("key", 3), ID("key", 2), ID("key", 1))
 }
 
 func listsFollowManyKeys(t *testing.T, e store.Engine) {
