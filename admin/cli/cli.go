@@ -61,7 +61,7 @@ func Add(keytoll *cobra.Command, env Env) {
 	flags.BoolVar(&a.json, "json", false, "Print JSON, as the admin API answers")
 	flags.StringVar(&a.color, "color", "auto", "auto, always or never")
 	keytoll.AddCommand(
-		a.keys(), a.customers(), a.plans(), a.usage(), a.explain(), a.denials(), a.audit(), a.tokens(),
+		a.keys(), a.customers(), a.plans(), a.usage(), a.explain(), a.denials(), a.audit(), a.tokens(), a.admin(),
 		a.backup(), a.restore(), a.check(), a.compact(), a.doctor(), a.status(), a.initialize(),
 	)
 	if env.Serve != nil {

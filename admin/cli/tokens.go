@@ -16,6 +16,13 @@ func (a *app) tokens() *cobra.Command {
 	return noun("tokens", "Create, list and end admin tokens", a.tokensCreate(), a.tokensList(), a.tokensRevoke())
 }
 
+// admin is another way to say tokens: `admin tokens create`.
+func (a *app) admin() *cobra.Command {
+	c := noun("admin", "Who may use the admin API", a.tokens())
+	c.Hidden = true
+	return c
+}
+
 func (a *app) tokensCreate() *cobra.Command {
 	var name, role, expires string
 	c := a.command("create --name <name> --role <role>", "Make an admin token; it goes to stdout, once", cobra.NoArgs,
