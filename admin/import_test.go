@@ -111,7 +111,9 @@ func TestAnImportTellsWhatIsWrongLineByLine(t *testing.T) {
 		`{"hash":"`+hashOf("taken")+`","email":"a@example.com"}`,
 		`{"hash":"`+hashOf("x")+`","email":"a@example.com","used":-1}`,
 		`{"hash":"`+hashOf("x")+`","email":"a@example.com","used":{"Tok":1}}`,
-		`{"hash":"`+hashOf("x")+`","customer":"a@example.com","email":"a@example.com"}`,
+		`{"hash":"`+hashOf("x")+`","customer":"a@example.com","email":"b@example.com"}`,
+		`{"hash":"`+hashOf("x")+`","customer":"u1","external_id":"u2"}`,
+		`{"hash":"`+hashOf("beside")+`","customer":"C@example.com","email":"c@example.com","external_id":"u3"}`,
 		`{"hash":"`+hashOf("x")+`","name":"`+strings.Repeat("x", maxBody)+`"}`,
 		`{"hash":"`+hashOf("x")+`","email":"a@example.com","plan":"pro","scopes":["admin"]}`,
 		good,
@@ -126,14 +128,17 @@ func TestAnImportTellsWhatIsWrongLineByLine(t *testing.T) {
 	}
 	want := []string{
 		"created", "invalid_field hash", "invalid_field hash", "invalid_field customer", "invalid_field titel", "invalid_field email", "invalid_body <nil>",
-		"not_found customer", "invalid_field plan", "duplicate hash", "invalid_field used", "invalid_field used.Tok", "invalid_field customer", "body_too_large <nil>",
+		"not_found customer", "invalid_field plan", "duplicate hash", "invalid_field used", "invalid_field used.Tok", "invalid_field email", "invalid_field customer", "created", "body_too_large <nil>",
 		"invalid_field scopes[0]", "unchanged",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	if summary["errors"] != 14.0 || summary["customers_created"] != 1.0 {
+	if summary["errors"] != 15.0 || summary["customers_created"] != 2.0 {
 		t.Errorf("got %v", summary)
+	}
+	if found := a.call("GET", "/v1/customers?external_id=u3", "").want(200).data(); len(found) != 1 || found[0]["email"] != "c@example.com" {
+		t.Errorf("got %v, want the customer with both names", found)
 	}
 	a.call("POST", "/v1/keys/import?dry_run=maybe", "{}").refused(400, "invalid_parameter", "dry_run")
 }

@@ -46,7 +46,7 @@ func (l *importLine) fail(p *problem) {
 // parse reads a line: hash, the fields of a key, used, and its customer: either
 // as the field customer (an id, an external id, an e-mail address or an object
 // with the fields of a customer) or as email, external_id, stripe_customer_id,
-// customer_name and customer_plan.
+// customer_name and customer_plan, which may also stand beside an e-mail address.
 func (i *importer) parse(raw []byte, number int) *importLine {
 	l := &importLine{number: number}
 	document, err := parseDocument(raw)
@@ -97,8 +97,11 @@ func (l *importLine) readOwner(f *fields) {
 		inner.close()
 	default:
 		if l.ref = f.text("customer", maxEmail); isEmail(l.ref) {
-			l.owner = customer.Customer{Email: strings.ToLower(l.ref)}
-			l.ref = ""
+			address := strings.ToLower(l.ref)
+			if l.owner, l.ref = flat, ""; flat.Email != "" && flat.Email != address {
+				f.fail("email", "It is another than that of the customer.")
+			}
+			l.owner.Email, flat = address, customer.Customer{}
 		}
 	}
 	if o := l.owner; l.ref == "" && o.Email == "" && o.ExternalID == "" && o.StripeCustomer == "" {
