@@ -148,9 +148,9 @@ func readQuotas(f *fields) []plan.Quota {
 }
 
 // writable makes sure that a plan is not one of the configuration, which holds
-// over those of the store.
+// over those of the store. One that is retired is the store's to change.
 func (s *Server) writable(planID string) error {
-	if p, known := s.o.Gate.Plan(planID); known && p.Source != plan.FromStore {
+	if p, known := s.o.Gate.Plan(planID); known && p.Source != plan.FromStore && p.Source != plan.Retired {
 		return conflict("plan_read_only", "The plan "+p.ID+" is of the source "+string(p.Source)+": it is changed there, not here.")
 	}
 	return nil

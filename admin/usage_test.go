@@ -3,11 +3,14 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/keytoll/keytoll/plugin/customer"
+	"github.com/keytoll/keytoll/plugin/gate"
+	"github.com/keytoll/keytoll/plugin/plan"
 	"github.com/keytoll/keytoll/plugin/store"
 )
 
@@ -136,6 +139,19 @@ func TestAFailedAdjustmentMovesNothing(t *testing.T) {
 	a.call("POST", "/v1/customers/"+owner+"/adjustments", `{"amount":7,"reason":"x"}`).refused(503, "unavailable", "")
 	engine.refuse = false
 	a.call("GET", "/v1/customers/"+owner+"/statement", "").want(200).says("units.requests", "0")
+}
+
+func TestARetiredPlanIsTheStoresToChange(t *testing.T) {
+	a := newAPI(t)
+	a.mint(`{"customer":"a@example.com","plan":"tiny"}`)
+	a.call("PUT", "/v1/plans/tiny", `{}`).refused(409, "plan_read_only", "")
+	left := slices.DeleteFunc(testPlans(t), func(p plan.Plan) bool { return p.ID == "tiny" })
+	if retired, err := a.o.Gate.Apply(t.Context(), gate.Settings{Plans: left, DefaultPlan: "free"}); err != nil || !slices.Equal(retired, []string{"tiny"}) {
+		t.Fatalf("got %v, %v, want tiny retired", retired, err)
+	}
+	a.call("GET", "/v1/plans/tiny", "").want(200).says("source", "retired")
+	a.call("DELETE", "/v1/plans/tiny", "").refused(409, "plan_in_use", "")
+	a.call("PUT", "/v1/plans/tiny", `{"quotas":[{"limit":9,"period":"month"}]}`).want(200).says("source", "store")
 }
 
 func TestPlansOfTheStore(t *testing.T) {
