@@ -32,6 +32,7 @@ type exchange struct {
 	told    *told
 	windows []gate.Window
 	text    []byte
+	body    *requestBody // nil where the client sends none
 	rec     recorder
 }
 
@@ -71,7 +72,7 @@ func (x *exchange) end() {
 	if !x.rec.reset() {
 		return // a timer still looks at it
 	}
-	x.h, x.w, x.r, x.tenancy, x.gate, x.told = nil, nil, nil, nil, nil, nil
+	x.h, x.w, x.r, x.tenancy, x.gate, x.told, x.body = nil, nil, nil, nil, nil, nil, nil
 	x.ticket = gate.Ticket{}
 	x.call = gate.Call{RequestID: x.call.RequestID}
 	x.windows = x.windows[:0]

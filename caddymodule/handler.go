@@ -177,7 +177,7 @@ func (h *Handler) serve(x *exchange, next caddyhttp.Handler) error {
 	if !h.Shadow || x.ticket.Key != nil {
 		found.hide(x.r, h.sources)
 	}
-	protect(x.r)
+	x.body = protect(x.r)
 	if x.ticket.Key != nil {
 		x.identify()
 	}

@@ -3,8 +3,6 @@
 package caddymodule
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -26,8 +24,9 @@ const (
 
 // protect removes from a request what would pass for the gate's own words:
 // Keytoll-* headers, declared and actual trailers of that name, and mentions
-// of them in Connection, by which a proxy would strip what the gate sets.
-func protect(r *http.Request) {
+// of them in Connection, by which a proxy would strip what the gate sets. It
+// returns the body that it guards from now on; nil where there is none.
+func protect(r *http.Request) *requestBody {
 	for name := range r.Header {
 		if isIdentity(name) {
 			delete(r.Header, name)
@@ -41,9 +40,7 @@ func protect(r *http.Request) {
 			delete(r.Trailer, name)
 		}
 	}
-	if r.Body != nil && (r.Trailer != nil || r.ContentLength < 0) {
-		r.Body = &trailerGuard{ReadCloser: r.Body, r: r}
-	}
+	return guardBody(r)
 }
 
 // isIdentity reports whether a header is one that only the gate may set.
@@ -70,25 +67,6 @@ func strikeIdentity(header http.Header, values []string) {
 		return
 	}
 	header["Connection"] = []string{strings.Join(kept, ", ")}
-}
-
-// trailerGuard deletes identity headers that come as trailers after the body,
-// declared or not, in the same Read that makes them known.
-type trailerGuard struct {
-	io.ReadCloser
-	r *http.Request
-}
-
-func (g *trailerGuard) Read(p []byte) (int, error) {
-	n, err := g.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		for name := range g.r.Trailer {
-			if isIdentity(name) {
-				delete(g.r.Trailer, name)
-			}
-		}
-	}
-	return n, err
 }
 
 // upgradesTo reports whether r asks to switch to protocol.

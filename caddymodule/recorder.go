@@ -195,7 +195,8 @@ func (r *recorder) unwritten(err error) {
 	case statusGone:
 		a = gate.Answer{Gone: true}
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		a = gate.Answer{} // the upstream gave none
+		// The upstream gave none: for want of the rest of the request, perhaps.
+		a = gate.Answer{Gone: r.x.body.cutShort()}
 	}
 	r.x.settle(a)
 	r.settled = true
@@ -208,7 +209,7 @@ func (r *recorder) abandon() {
 		return
 	}
 	if r.status == 0 {
-		r.x.settle(gate.Answer{Gone: r.x.r.Context().Err() != nil})
+		r.x.settle(gate.Answer{Gone: r.x.r.Context().Err() != nil || r.x.body.cutShort()})
 		r.settled = true
 	}
 	r.finish()
