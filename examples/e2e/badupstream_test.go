@@ -86,15 +86,15 @@ func TestAFailingUpstreamIsNotCharged(t *testing.T) {
 				}
 			}
 		}, 502, 0},
-		"answers 500":              {respond(500, "Content-Length: 2\r\n\r\nno"), 500, 0},
-		"answers 429 of its own":   {respond(429, "Content-Length: 2\r\n\r\nno"), 429, 0},
-		"answers 408":              {respond(408, "Content-Length: 2\r\n\r\nno"), 408, 0},
-		"answers 404":              {respond(404, "Content-Length: 2\r\n\r\nno"), 404, 5},
-		"answers a strange status": {respond(799, "Content-Length: 2\r\n\r\nno"), 799, 5},
-		"cuts off in the body":     {respond(200, "Content-Length: 100\r\n\r\nonly this"), 200, 5},
-		"cuts off in a chunk":      {respond(200, "Transfer-Encoding: chunked\r\n\r\n64\r\nonly this"), 200, 5},
-		"answers nonsense chunks":  {respond(200, "Transfer-Encoding: chunked\r\n\r\nzz\r\nonly this"), 200, 5},
-		"says less than it sends":  {respond(200, "Content-Length: 2\r\n\r\nmuch more than two"), 200, 5},
+		"answers 500":               {respond(500, "Content-Length: 2\r\n\r\nno"), 500, 0},
+		"answers 429 of its own":    {respond(429, "Content-Length: 2\r\n\r\nno"), 429, 0},
+		"answers 408":               {respond(408, "Content-Length: 2\r\n\r\nno"), 408, 0},
+		"answers 404":               {respond(404, "Content-Length: 2\r\n\r\nno"), 404, 5},
+		"answers an invalid status": {respond(799, "Content-Length: 2\r\n\r\nno"), 799, 0}, // to be taken for 5xx: RFC 9110, 15
+		"cuts off in the body":      {respond(200, "Content-Length: 100\r\n\r\nonly this"), 200, 5},
+		"cuts off in a chunk":       {respond(200, "Transfer-Encoding: chunked\r\n\r\n64\r\nonly this"), 200, 5},
+		"answers nonsense chunks":   {respond(200, "Transfer-Encoding: chunked\r\n\r\nzz\r\nonly this"), 200, 5},
+		"says less than it sends":   {respond(200, "Content-Length: 2\r\n\r\nmuch more than two"), 200, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := newRawUpstream(t, c.answer)
