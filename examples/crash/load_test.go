@@ -74,7 +74,7 @@ func (l *load) once(client *http.Client, r *rand.Rand) (dead bool) {
 		want = wantNothing
 	}
 	_, err := l.send(client, a, a.secrets[r.IntN(len(a.secrets))], path, want)
-	return err != nil && !(want == wantNothing && errors.Is(err, context.Canceled))
+	return err != nil && (want != wantNothing || !errors.Is(err, context.Canceled))
 }
 
 // send sends one request and counts what came of it. Its error is that of a

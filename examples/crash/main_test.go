@@ -14,10 +14,10 @@ import (
 )
 
 var (
-	kills   = flag.Int("kills", 6, "how often the gateway is killed")
-	images  = flag.Int("images", 10, "how many power cuts there are")
+	kills   = flag.Int("kills", 5, "how often the gateway is killed")
+	images  = flag.Int("images", 6, "how many power cuts there are")
 	full    = flag.Duration("full", 3*time.Second, "how long the disk is full")
-	models  = flag.Int("models", 20, "how many random histories are compared with the model")
+	models  = flag.Int("models", 6, "how many random histories are compared with the model")
 	seed    = flag.Uint64("seed", 0, "of everything random; 0: a new one, which is printed")
 	isNaive = flag.String("naive", "", "run as the naive gateway, listening there")
 	naiveIn = flag.String("naive-dir", "", "where the naive gateway keeps its counts")

@@ -4,5 +4,5 @@
 
 package rig
 
-// Raced: the binary under test is built with the race detector, too.
+// Raced tells whether the binary under test is built with the race detector.
 const Raced = true
