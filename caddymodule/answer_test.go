@@ -125,7 +125,8 @@ func TestTooManyAtOnceAreRefused(t *testing.T) {
 	go func() { done <- h.call("GET", "/", bearerOf(secret)...) }()
 	<-arrived
 	got := h.call("GET", "/", bearerOf(secret)...)
-	if p := got.problem(t); got.status != 429 || p.Code != "concurrency_limited" || got.header.Get("Retry-After") != "1" || *p.Limit != 1 {
+	if p := got.problem(t); got.status != 429 || p.Code != "concurrency_limited" || got.header.Get("Retry-After") != "1" ||
+		*p.Limit != 1 || *p.Used != 1 || *p.Reset != 1 || p.Violated[0] != "concurrency" {
 		t.Errorf("got %d %s, want 429 concurrency_limited, and again in 1 s", got.status, got.body)
 	}
 	close(release)

@@ -142,12 +142,12 @@ func (p *problem) write(w http.ResponseWriter, requestID string) error {
 		Error: errorBody{Message: p.detail, Type: p.kind, Code: p.code},
 	}
 	if p.limited {
-		body.Type = limitType
-		body.Limit = &p.limit
-		if p.window != nil {
-			reset := seconds(p.window.Reset)
-			body.Violated, body.Limit, body.Used, body.Reset = []string{p.window.Name}, &p.window.Limit, &p.window.Used, &reset
+		// All of a concurrency is in use, and may not be at the next try.
+		name, limit, used, reset := "concurrency", p.limit, p.limit, seconds(p.retry)
+		if w := p.window; w != nil {
+			name, limit, used, reset = w.Name, w.Limit, w.Used, seconds(w.Reset)
 		}
+		body.Type, body.Violated, body.Limit, body.Used, body.Reset = limitType, []string{name}, &limit, &used, &reset
 	}
 	text, err := json.Marshal(body)
 	if err != nil {
