@@ -13,7 +13,9 @@ import (
 // backup streams a whole backup.
 func (s *Server) backup(ctx context.Context, c *call) (*answer, error) {
 	if s.o.Backup == nil {
-		return nil, notFound("backup", "of this storage")
+		p := notFound("backup", "")
+		p.detail = "This storage is in memory: there is nothing to back up."
+		return nil, p
 	}
 	if c.r.Method == http.MethodHead {
 		return nil, methodNotAllowed(http.MethodGet)
