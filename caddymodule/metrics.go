@@ -75,6 +75,9 @@ func newMetrics(e *engine) *metrics {
 		timers:   map[*prometheus.Desc]map[labels]*histogram{},
 	}
 	m.plans.Store(&map[string]bool{})
+	for _, op := range []string{"lookup", "count", "flush", "backup"} {
+		m.counter(errorsDesc, labels{op}) // a rate over them starts at 0
+	}
 	return m
 }
 

@@ -54,8 +54,14 @@ keytoll_requests_in_flight 0
 # TYPE keytoll_usage_units_total counter
 keytoll_usage_units_total{plan="open",unit="requests"} 4
 keytoll_usage_units_total{plan="small",unit="requests"} 2
+# HELP keytoll_store_errors_total What the store could not do.
+# TYPE keytoll_store_errors_total counter
+keytoll_store_errors_total{op="backup"} 0
+keytoll_store_errors_total{op="count"} 0
+keytoll_store_errors_total{op="flush"} 0
+keytoll_store_errors_total{op="lookup"} 0
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "keytoll_requests_total", "keytoll_requests_in_flight", "keytoll_usage_units_total"); err != nil {
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "keytoll_requests_total", "keytoll_requests_in_flight", "keytoll_usage_units_total", "keytoll_store_errors_total"); err != nil {
 		t.Error(err)
 	}
 	problems, err := testutil.GatherAndLint(registry)
