@@ -26,6 +26,7 @@ type platter struct {
 	write     bool          // files of slots are written, not mapped
 	slow      time.Duration // how long a sync takes
 	writer    sync.Mutex    // held by the transaction that is under way
+	order     sync.Mutex    // held while a sync begins
 
 	mu     sync.Mutex // guards the rest
 	synced map[string][]byte
@@ -62,21 +63,13 @@ func (p *platter) disk() *meter.Disk {
 // sync makes durable what stands in the file of slots when it begins.
 func (p *platter) sync(name string) error {
 	p.moment()
-	p.mu.Lock()
-	p.syncs++
-	sick, mark, slow, began := p.sick, p.mark, p.slow, p.syncs
-	p.mu.Unlock()
-	if sick != nil {
-		return sick
-	}
-	done := func() {}
-	if mark != nil {
-		done = mark()
-	}
-	b, err := os.ReadFile(filepath.Join(p.dir, name))
+	b, began, done, err := p.begin(name)
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	slow := p.slow
+	p.mu.Unlock()
 	if slow > 0 {
 		<-time.After(slow)
 	}
@@ -88,6 +81,26 @@ func (p *platter) sync(name string) error {
 	done()
 	p.moment()
 	return nil
+}
+
+// begin reads what a sync makes durable. Of two syncs the one that began later
+// has read no less.
+func (p *platter) begin(name string) (b []byte, began int, done func(), err error) {
+	p.order.Lock()
+	defer p.order.Unlock()
+	p.mu.Lock()
+	p.syncs++
+	sick, mark, began := p.sick, p.mark, p.syncs
+	p.mu.Unlock()
+	if sick != nil {
+		return nil, 0, nil, sick
+	}
+	done = func() {}
+	if mark != nil {
+		done = mark()
+	}
+	b, err = os.ReadFile(filepath.Join(p.dir, name))
+	return b, began, done, err
 }
 
 // moment is one at which the power may fail.
