@@ -4,6 +4,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
@@ -123,12 +124,7 @@ func (a *App) planIDs() (ids []string) {
 }
 
 func (a *App) hasPlan(id string) bool {
-	for _, known := range a.planIDs() {
-		if known == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.planIDs(), id)
 }
 
 func (a *App) parseKeyPrefix(d *caddyfile.Dispenser) (err error) {

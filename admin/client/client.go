@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -289,9 +290,7 @@ func problem(response *http.Response) error {
 func All[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[Record[T], error] {
 	return func(yield func(Record[T], error) bool) {
 		asked := url.Values{}
-		for name, values := range query {
-			asked[name] = values
-		}
+		maps.Copy(asked, query)
 		for {
 			page, err := Get[Page[T]](ctx, c, path, asked)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -97,9 +98,7 @@ func TestProblemsAreErrors(t *testing.T) {
 		client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.Header().Set("Retry-After", "7")
-			for name, values := range c.header {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), c.header)
 			w.WriteHeader(c.status)
 			_, _ = io.WriteString(w, c.body)
 		})

@@ -16,7 +16,7 @@ func held(name string) HeldSecret { return HeldSecret{Hash: Secret(name).Hash(),
 
 func opens(k *Key, at time.Time, names string) string {
 	var which []string
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		if k.Opens(Secret(name).Hash(), at) {
 			which = append(which, name)
 		}

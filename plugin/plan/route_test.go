@@ -321,7 +321,7 @@ func FuzzNoServerReadsAnotherRoute(f *testing.F) {
 
 func BenchmarkMatch(b *testing.B) {
 	var list []Route
-	for _, name := range strings.Fields("a b c d e f g h i j") {
+	for name := range strings.FieldsSeq("a b c d e f g h i j") {
 		list = append(list, Route{Name: name, Methods: []string{"POST"}, Pattern: "/v1/" + name + "/completions"})
 	}
 	routes := compile(b, list...)

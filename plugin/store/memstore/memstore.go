@@ -6,6 +6,7 @@
 package memstore
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/keytoll/keytoll/plugin/store"
@@ -101,9 +102,7 @@ func (u *update) Bucket(name string) ordered.Bucket {
 
 func (u *update) publish() map[string]*node {
 	next := make(map[string]*node, len(u.base)+len(u.open))
-	for name, root := range u.base {
-		next[name] = root
-	}
+	maps.Copy(next, u.base)
 	for name, b := range u.open {
 		next[name] = b.root
 		b.maker = nil

@@ -4,6 +4,7 @@ package ordered
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,12 +80,7 @@ func wordEntries(to []entry, bucket, id string, words []string) []entry {
 }
 
 func contains(words []string, w string) bool {
-	for _, have := range words {
-		if have == w {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(words, w)
 }
 
 func heldPlans(c *customer.Customer) []string {

@@ -25,7 +25,7 @@ func ID(prefix string, n int) string { return fmt.Sprintf("%s_01hx%020d", prefix
 func Secret(n int) apikey.Secret { return apikey.Secret(fmt.Sprintf("storetest-secret-%d", n)) }
 
 // Hash returns the hash of Secret(n).
-func Hash(n int) apikey.Hash { return sha256.Sum256([]byte(fmt.Sprintf("storetest-secret-%d", n))) }
+func Hash(n int) apikey.Hash { return sha256.Sum256(fmt.Appendf(nil, "storetest-secret-%d", n)) }
 
 // Customer returns the n-th customer: it has an e-mail address, a name, an
 // external id and the plan free.
