@@ -33,6 +33,7 @@ func init() {
 	caddy.RegisterModule(new(UsageHandler))
 	caddy.RegisterModule(new(StripeWebhook))
 	caddy.RegisterModule(new(Portal))
+	caddy.RegisterModule(new(LazyEncoder))
 	registerDirectives()
 }
 

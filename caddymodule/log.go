@@ -90,12 +90,21 @@ func unfilteredLogs(ctx caddy.Context, field string) (names []string) {
 	}
 	for _, key := range logging.MapKeys() {
 		log := logging.MapIndex(key)
-		if takesRequests(log) && inside(log, "encoder").IsValid() && !filtered(inside(log, "encoder", "Fields"), field) {
+		if takesRequests(log) && inside(log, "encoder").IsValid() && !filtered(filtersOf(log), field) {
 			names = append(names, key.String())
 		}
 	}
 	slices.Sort(names)
 	return names
+}
+
+// filtersOf returns the filters of a log, by field.
+func filtersOf(log reflect.Value) reflect.Value {
+	encoder := inside(log, "encoder")
+	if encoder.IsValid() && encoder.Type() == reflect.TypeFor[LazyEncoder]() {
+		encoder = inside(encoder, "Encoder")
+	}
+	return inside(encoder, "Fields")
 }
 
 // filtered reports whether the filters of a log have one for the field, or for
