@@ -120,8 +120,12 @@ func (p *Plan) parseMaxKeys(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	if word == "unlimited" {
+		p.MaxKeys = 0
+		return nil
+	}
 	if p.MaxKeys, err = strconv.Atoi(word); err != nil || p.MaxKeys < 1 || p.MaxKeys > maxKeysAllowed {
-		return d.Errf("max_keys '%s': write a number from 1 to %d", word, maxKeysAllowed)
+		return d.Errf("max_keys '%s': write a number from 1 to %d, or unlimited", word, maxKeysAllowed)
 	}
 	return nil
 }
