@@ -121,7 +121,7 @@ func TestDamagedCountersNeverRefillAQuota(t *testing.T) {
 			})
 			select {
 			case <-g.Exited:
-				says(t, g.Log(), filepath.Base(files[0]))
+				says(t, g.Log(), filepath.Base(files[0]), "restore a backup")
 				return
 			default:
 			}
