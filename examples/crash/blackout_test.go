@@ -72,9 +72,11 @@ func (b *blackout) traffic() {
 	next := b.fresh()
 	b.pause.Lock()
 	dead = true
+	for _, a := range b.accounts { // before the cut: a sync that ends meanwhile comes too late for it
+		a.slack.unbilled += a.settled.Load() - a.durable.Load()
+	}
 	err := h.platter.cut(next, b.dice)
 	for _, a := range b.accounts {
-		a.slack.unbilled += a.settled.Load() - a.durable.Load()
 		a.slack.quota += leaseOf(a.bound) + a.flying.Swap(0) + clients*heavyCost
 		a.durable.Store(a.settled.Load()) // what this cut took is in the slack
 	}
