@@ -21,7 +21,7 @@ func (r *recorder) watchStream() {
 	if r.x.ticket.Key == nil {
 		return
 	}
-	rc := http.NewResponseController(r.w)
+	rc := http.NewResponseController(innermost(r.w))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.watch = time.AfterFunc(watchEvery, func() { r.look(rc) })
@@ -44,6 +44,7 @@ func (r *recorder) look(rc *http.ResponseController) {
 		past := time.Unix(1, 0)
 		_ = rc.SetReadDeadline(past)
 		_ = rc.SetWriteDeadline(past)
+		r.watch.Reset(watchEvery) // a write that has just begun may have moved them
 	}
 }
 
@@ -55,4 +56,16 @@ func (r *recorder) unwatch() bool {
 	stopped := r.watch == nil || r.watch.Stop()
 	r.watch = nil
 	return stopped
+}
+
+// innermost returns what w wraps: the deadlines of a connection may be set while
+// somebody writes to it, those that its wrappers keep may not.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = wrapper.Unwrap()
+	}
 }
