@@ -10,7 +10,8 @@
 FROM golang:1.26.8-bookworm AS build
 ARG CADDY_VERSION=v2.11.9
 ARG XCADDY_VERSION=v0.4.5
-ENV CGO_ENABLED=0
+# xcaddy's own flags, and the profile of a gated Caddy: see examples/caddy
+ENV CGO_ENABLED=0 XCADDY_GO_BUILD_FLAGS="-ldflags '-w -s' -trimpath -tags nobadger,nomysql,nopgx -pgo=/src/examples/caddy/default.pgo"
 RUN go install github.com/caddyserver/xcaddy/cmd/xcaddy@${XCADDY_VERSION}
 COPY . /src
 RUN xcaddy build ${CADDY_VERSION} --output /usr/bin/caddy --with github.com/keytoll/keytoll@v0.0.0=/src
@@ -21,7 +22,9 @@ RUN apk add --no-cache ca-certificates \
 	&& install -d -o keytoll -g keytoll -m 0700 /data /config
 COPY --from=build /usr/bin/caddy /usr/bin/caddy
 COPY examples/container/Caddyfile /etc/caddy/Caddyfile
-ENV XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config
+# The heap may grow to three times what is alive before it is collected; the
+# memory limit, which Caddy takes from the container, bounds it.
+ENV XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config GOGC=200
 USER keytoll
 VOLUME ["/data", "/config"]
 EXPOSE 8080 2021

@@ -26,11 +26,13 @@ type load struct {
 	connections int
 }
 
-// The header fields that clients send beside the key's.
+// The header fields that clients send beside the key's: an SDK of a large API,
+// and curl.
 const (
+	sdkHeader = "User-Agent: Example/JS 4.2.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\nContent-Type: application/json\r\n" +
+		"X-Sdk-Lang: js\r\nX-Sdk-Package-Version: 4.2.0\r\nX-Sdk-Os: Linux\r\nX-Sdk-Arch: x64\r\nX-Sdk-Runtime: node\r\n" +
+		"X-Sdk-Runtime-Version: 24.1.0\r\nX-Sdk-Retry-Count: 0\r\nX-Sdk-Timeout: 600\r\n"
 	curlHeader = "User-Agent: curl/8.14.1\r\nAccept: */*\r\n"
-	sdkHeader  = "User-Agent: Example/JS 4.2.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\nAccept-Language: *\r\n" +
-		"Content-Type: application/json\r\nX-Sdk-Lang: js\r\nX-Sdk-Version: 4.2.0\r\nX-Sdk-Runtime: node 24.1.0\r\n"
 )
 
 // request returns a GET with a secret in X-API-Key, as an SDK sends it.

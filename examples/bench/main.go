@@ -40,8 +40,8 @@ type options struct {
 func main() {
 	var o options
 	flag.IntVar(&o.keys, "keys", 1_000_000, "how many keys to import; 0: none, and without their rows")
-	flag.IntVar(&o.rounds, "rounds", 11, "how many rounds; the table shows medians")
-	flag.IntVar(&o.requests, "requests", 10_000, "requests a round")
+	flag.IntVar(&o.rounds, "rounds", 60, "how many rounds; the table shows medians")
+	flag.IntVar(&o.requests, "requests", 1000, "requests a round")
 	flag.IntVar(&o.connections, "connections", 16, "connections that stay open")
 	flag.IntVar(&o.perSecond, "rate", 1000, "requests a second when latencies are taken")
 	flag.IntVar(&o.seconds, "seconds", 10, "how long a CPU profile takes")

@@ -25,35 +25,41 @@ type subject struct {
 
 // round sends requests as fast as they are answered and notes what they cost.
 func (s *subject) round(ctx context.Context, requests int) error {
-	begin, err := s.process.cpu()
-	if err != nil {
-		return err
-	}
-	mallocs, err := s.process.mallocsOf(ctx, &s.load, requests)
+	cost, err := s.process.costOf(ctx, &s.load, requests)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
-	end, err := s.process.cpu()
-	if err != nil {
-		return err
-	}
-	s.cpu = append(s.cpu, (end-begin)/time.Duration(requests))
-	s.mallocs = append(s.mallocs, mallocs)
+	s.cpu = append(s.cpu, cost.cpu)
+	s.mallocs = append(s.mallocs, cost.mallocs)
 	s.memory, err = s.process.memory()
 	return err
 }
 
-// mallocsOf returns how many objects one of so many requests allocates.
-func (p *process) mallocsOf(ctx context.Context, l *load, requests int) (float64, error) {
-	before, err := p.mallocs(ctx)
+// cost is what one request costs a process.
+type cost struct {
+	cpu     time.Duration
+	mallocs float64 // objects allocated
+}
+
+// costOf sends so many requests to a process and returns what one of them cost.
+func (p *process) costOf(ctx context.Context, l *load, requests int) (c cost, err error) {
+	mallocs, err := p.mallocs(ctx)
 	if err != nil {
-		return 0, err
+		return cost{}, err
+	}
+	begin, err := p.cpu()
+	if err != nil {
+		return cost{}, err
 	}
 	if err := l.run(ctx, requests); err != nil {
-		return 0, err
+		return cost{}, err
+	}
+	end, err := p.cpu()
+	if err != nil {
+		return cost{}, err
 	}
 	after, err := p.mallocs(ctx)
-	return float64(after-before) / float64(requests), err
+	return cost{(end - begin) / time.Duration(requests), float64(after-mallocs) / float64(requests)}, err
 }
 
 // pace sends requests at a fixed rate and notes how long they took.

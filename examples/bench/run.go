@@ -180,7 +180,9 @@ func (r *run) compare(ctx context.Context, setups []setup) error {
 		}
 	}
 	for n := range r.rounds {
-		say("round %d of %d", n+1, r.rounds)
+		if n%10 == 0 {
+			say("round %d of %d", n+1, r.rounds)
+		}
 		for i := range r.subjects { // each begins once in a while
 			if err := r.subjects[(i+n)%len(r.subjects)].round(ctx, r.requests); err != nil {
 				return err
@@ -190,7 +192,7 @@ func (r *run) compare(ctx context.Context, setups []setup) error {
 	say("latencies at %d requests a second", r.perSecond)
 	for n := range r.rounds {
 		for i := range r.subjects {
-			if err := r.subjects[(i+n)%len(r.subjects)].pace(ctx, r.perSecond/2, r.perSecond); err != nil {
+			if err := r.subjects[(i+n)%len(r.subjects)].pace(ctx, max(r.perSecond/10, 1), r.perSecond); err != nil {
 				return err
 			}
 		}
@@ -208,7 +210,7 @@ func (r *run) lookInto(ctx context.Context) error {
 		return err
 	}
 	for _, s := range r.subjects {
-		if s.handler != "keytoll" || r.steps {
+		if s.handler != "keytoll" || s.log != "" && s.binary == "bench" || r.steps {
 			continue
 		}
 		say("profiling %s", s.name)
@@ -236,25 +238,31 @@ func (r *run) lookInto(ctx context.Context) error {
 
 // extraAllocations tells how many allocations a request costs more with
 // Keytoll: that depends on how many header fields the client sends, since Go's
-// header maps grow and Caddy encodes each field for its log.
+// header maps grow, and on the log, since Caddy has each field encoded for it.
 func (r *run) extraAllocations(ctx context.Context) error {
-	plain, gated := r.subject(plainName), r.subject(oneKeyName)
-	if plain == nil || gated == nil {
-		return nil
-	}
 	secret, err := secretOf(0)
 	if err != nil {
 		return err
 	}
-	for _, client := range []struct{ name, header string }{{"an SDK", sdkHeader}, {"curl", curlHeader}} {
-		var mallocs [2]float64
-		for i, s := range []*subject{plain, gated} {
-			l := load{address: s.load.address, connections: r.connections, requests: [][]byte{requestAs(client.header, s.load.address, secret.Reveal())}}
-			if mallocs[i], err = s.process.mallocsOf(ctx, &l, r.requests); err != nil {
-				return err
-			}
+	for _, pair := range []struct{ said, plain, gated string }{
+		{"with Caddy's own log", plainName, oneKeyName},
+		{"with a lazy log", plainLazyName, lazyName},
+	} {
+		plain, gated := r.subject(pair.plain), r.subject(pair.gated)
+		if plain == nil || gated == nil {
+			continue
 		}
-		r.fact("allocations a request as %s sends it: %.1f, with Keytoll %.1f: %+.1f", client.name, mallocs[0], mallocs[1], mallocs[1]-mallocs[0])
+		for _, client := range []struct{ name, header string }{{"an SDK", sdkHeader}, {"curl", curlHeader}} {
+			var costs [2]cost
+			for i, s := range []*subject{plain, gated} {
+				l := load{address: s.load.address, connections: r.connections, requests: [][]byte{requestAs(client.header, s.load.address, secret.Reveal())}}
+				if costs[i], err = s.process.costOf(ctx, &l, r.requests); err != nil {
+					return err
+				}
+			}
+			r.fact("allocations a request of %s, %s: %.1f, with Keytoll %.1f: %+.1f",
+				client.name, pair.said, costs[0].mallocs, costs[1].mallocs, costs[1].mallocs-costs[0].mallocs)
+		}
 	}
 	return nil
 }
