@@ -18,11 +18,11 @@ func TestADirectoryOthersMayEnterIsWarnedOfAndTheTokenClosed(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t)
 	g := &gateway{rig.New(t)}
-	if err := os.Mkdir(g.Data, 0o755); err != nil { //nolint:gosec // that is the case under test
+	if err := os.Mkdir(g.Data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	token := filepath.Join(g.Data, "admin.token")
-	if err := os.WriteFile(token, []byte("a-token-of-the-test-with-many-letters\n"), 0o644); err != nil { //nolint:gosec // that is the case under test
+	if err := os.WriteFile(token, []byte("a-token-of-the-test-with-many-letters\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	g.Configure(u.URL, "", "keytoll")

@@ -26,7 +26,7 @@ const nobody = "65534"
 func refused(t *testing.T, g *rig.Gateway, wrap ...string) string {
 	t.Helper()
 	args := append(wrap, rig.Binary(t), "run", "--config", g.Config, "--adapter", "caddyfile")
-	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec // built by rig.Main
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = g.Env()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -183,7 +183,7 @@ func TestADirectoryThatCannotBeWrittenIsRefusedWithItsNameAndTheUser(t *testing.
 	}
 	g := rig.New(t)
 	g.Configure("http://127.0.0.1:1", "", "keytoll")
-	if err := os.Mkdir(g.Data, 0o555); err != nil { //nolint:gosec // that is the case under test
+	if err := os.Mkdir(g.Data, 0o555); err != nil {
 		t.Fatal(err)
 	}
 	open(t, g.Config, rig.Binary(t))

@@ -25,7 +25,7 @@ import (
 // exit status and what it printed.
 func (g *gateway) keytoll(args ...string) (code int, stdout, stderr string) {
 	g.T.Helper()
-	cmd := exec.Command(rig.Binary(g.T), append([]string{"keytoll"}, args...)...) //nolint:gosec // built by rig.Main
+	cmd := exec.Command(rig.Binary(g.T), append([]string{"keytoll"}, args...)...)
 	cmd.Dir, cmd.Env = g.Dir, g.Env()
 	var out, words strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &words
@@ -167,7 +167,7 @@ func TestDevPutsAGateBeforeAnAPIInOneCommand(t *testing.T) {
 	u := newUpstream(t)
 	g := &gateway{rig.New(t)}
 	listen, admin := strings.TrimPrefix(g.URL, "http://"), strings.TrimPrefix(g.Admin, "http://")
-	cmd := exec.Command(rig.Binary(t), "keytoll", "dev", "--to", strings.TrimPrefix(u.URL, "http://"), //nolint:gosec // built by rig.Main
+	cmd := exec.Command(rig.Binary(t), "keytoll", "dev", "--to", strings.TrimPrefix(u.URL, "http://"),
 		"--listen", listen, "--admin", admin, "--dir", g.Data, "--json")
 	cmd.Dir, cmd.Env = g.Dir, g.Env()
 	var words strings.Builder
@@ -231,7 +231,7 @@ func TestDevSaysWhenNothingAnswersBehindIt(t *testing.T) {
 	t.Parallel()
 	g := &gateway{rig.New(t)}
 	to := fmt.Sprintf("127.0.0.1:%d", rig.Ports(t, 1)[0])
-	cmd := exec.Command(rig.Binary(t), "keytoll", "dev", "--to", to, "--listen", strings.TrimPrefix(g.URL, "http://"), //nolint:gosec // built by rig.Main
+	cmd := exec.Command(rig.Binary(t), "keytoll", "dev", "--to", to, "--listen", strings.TrimPrefix(g.URL, "http://"),
 		"--admin", strings.TrimPrefix(g.Admin, "http://"), "--dir", g.Data)
 	cmd.Dir, cmd.Env = g.Dir, g.Env()
 	out, err := cmd.StdoutPipe()
