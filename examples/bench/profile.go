@@ -215,27 +215,39 @@ func eachField(raw []byte, fn func(field) error) error {
 // own is how the names of Keytoll's functions begin.
 const own = "github.com/keytoll/keytoll/"
 
-// share returns which part of the samples was spent by Keytoll: in its own
-// functions and in what they call, but not in the handlers it hands a request
-// on to, nor in sending their answer. Each owner of a part is named by the
-// innermost function of Keytoll's on the stack.
-func (p *profile) share() (part float64, byFunction map[string]float64) {
-	byFunction = map[string]float64{}
-	var all, ours int64
-	for _, s := range p.samples {
-		all += s.value
-		if name := spender(p.stack(s)); name != "" {
-			ours += s.value
-			byFunction[strings.TrimPrefix(name, own)] += float64(s.value)
+// shares are parts of all samples.
+type shares struct {
+	own        float64            // in Keytoll's own functions
+	whole      float64            // there and in what they call, but for what they hand a request on to
+	byFunction map[string]float64 // of whole, by the innermost function of Keytoll's
+}
+
+// shares returns which parts of the samples were spent by Keytoll: not those in
+// the handlers it hands a request on to, nor in sending their answer.
+func (p *profile) shares() shares {
+	s := shares{byFunction: map[string]float64{}}
+	var all float64
+	for _, taken := range p.samples {
+		value, stack := float64(taken.value), p.stack(taken)
+		all += value
+		name := spender(stack)
+		if name == "" {
+			continue
+		}
+		s.whole += value
+		s.byFunction[strings.TrimPrefix(name, own)] += value
+		if stack[0] == name {
+			s.own += value
 		}
 	}
 	if all == 0 {
-		return 0, byFunction
+		return s
 	}
-	for name := range byFunction {
-		byFunction[name] /= float64(all)
+	s.own, s.whole = s.own/all, s.whole/all
+	for name := range s.byFunction {
+		s.byFunction[name] /= all
 	}
-	return float64(ours) / float64(all), byFunction
+	return s
 }
 
 // spender returns the function of Keytoll's that a stack, leaf first, is to be

@@ -80,11 +80,15 @@ func TestOnlyWhatKeytollDoesItselfIsItsShare(t *testing.T) {
 			t.Errorf("%v: got %v, want %v", p.stack(sample{locations: s.stack}), got, s.ours)
 		}
 	}
-	part, byFunction := p.share()
-	if want := 7.0 / 119; math.Abs(part-want) > 1e-9 {
-		t.Errorf("got a part of %v, want %v", part, want)
+	p.samples = append(p.samples, sample{[]uint64{admit, serve, conn}, 8})
+	parts := p.shares()
+	if want := 15.0 / 127; math.Abs(parts.whole-want) > 1e-9 {
+		t.Errorf("got a part of %v, want %v", parts.whole, want)
 	}
-	if got, want := byFunction["plugin/gate.(*Gate).Admit"], 1.0/119; math.Abs(got-want) > 1e-9 {
+	if want := 8.0 / 127; math.Abs(parts.own-want) > 1e-9 {
+		t.Errorf("got %v in functions of ours, want %v", parts.own, want)
+	}
+	if got, want := parts.byFunction["plugin/gate.(*Gate).Admit"], 9.0/127; math.Abs(got-want) > 1e-9 {
 		t.Errorf("got %v for Admit, want %v", got, want)
 	}
 }

@@ -222,8 +222,9 @@ func (r *run) lookInto(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading a profile: %w", err)
 		}
-		part, byFunction := p.share()
-		r.fact("Keytoll's own part of the CPU samples, %s: %.2f %%\n%s", s.name, 100*part, profileText(byFunction, 12))
+		parts := p.shares()
+		r.fact("part of the CPU samples, %s: %.2f %% in Keytoll's functions, %.2f %% with what they call\n%s",
+			s.name, 100*parts.own, 100*parts.whole, profileText(parts.byFunction, 12))
 	}
 	for _, s := range r.subjects {
 		if !s.million {
