@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +34,7 @@ func serveUpstream(in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, in)
 		_ = server.Close()
 	}()
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // Serve returns it bare
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -46,7 +47,7 @@ func startUpstream(ctx context.Context) (address string, stop func(), err error)
 	if err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-upstream")
+	cmd := exec.CommandContext(ctx, self, "-upstream") //nolint:gosec // this very program
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe() // closed when this process ends, however it does
 	if err != nil {
