@@ -4,7 +4,6 @@ package crash
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -168,10 +167,7 @@ func (m *model) call() {
 		route, cost = heavyRoute, heavyCost
 	}
 	s := m.month(k)
-	ticket, refusal, err := m.house.admit(k.secrets[0], route)
-	for err != nil && errors.Is(err, meter.ErrUnavailable) { // a slow disk
-		ticket, refusal, err = m.house.admit(k.secrets[0], route)
-	}
+	ticket, refusal, err := m.house.decided(k.secrets[0], route)
 	m.must(err)
 	fits := s.used+cost <= k.bound
 	m.note("call %s %d", k.keys[0], cost)

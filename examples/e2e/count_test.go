@@ -225,7 +225,8 @@ func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
 	if !lines.Scan() {
 		t.Fatal("no first line")
 	}
-	go g.Stop()
+	var stopped sync.WaitGroup
+	stopped.Go(g.Stop)
 	last := ""
 	for lines.Scan() {
 		if lines.Text() != "" {
@@ -235,7 +236,7 @@ func TestSigtermLetsASlowRequestFinishAndCountsIt(t *testing.T) {
 	if lines.Err() != nil || last != "data: ended" {
 		t.Errorf("the answer ended with %q and %v, want its last line", last, lines.Err())
 	}
-	<-g.Exited
+	stopped.Wait()
 	g.Run()
 	if got := g.Used(key); got != 1 {
 		t.Errorf("usage shows %d after the restart, want 1", got)
