@@ -72,15 +72,11 @@ func wordEntries(to []entry, bucket, id string, words []string) []entry {
 		}
 	}
 	for i, w := range words {
-		if w != "" && !contains(words[:i], w) {
+		if w != "" && !slices.Contains(words[:i], w) {
 			to = append(to, entry{bucket: bucket, key: under(w, id), value: []byte{}})
 		}
 	}
 	return to
-}
-
-func contains(words []string, w string) bool {
-	return slices.Contains(words, w)
 }
 
 func heldPlans(c *customer.Customer) []string {
@@ -93,7 +89,7 @@ func heldPlans(c *customer.Customer) []string {
 	}
 	var to []string
 	for _, p := range held {
-		if p != "" && !contains(to, p) {
+		if p != "" && !slices.Contains(to, p) {
 			to = append(to, p)
 		}
 	}
