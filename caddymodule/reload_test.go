@@ -99,17 +99,24 @@ func TestAPlanEditHoldsAtTheNextRequestAndKeepsCounts(t *testing.T) {
 	}
 }
 
-func TestCountsAreExactAfterAGracefulStop(t *testing.T) {
-	b := blueprint{globals: openPlan}
-	h := open(t, b)
-	secret, key := h.mint()
-	arrived, release := make(chan bool), make(chan bool)
+// holdsSlow makes the upstream say when a request for /slow has arrived, and
+// answer it once released.
+func (h *house) holdsSlow() (arrived, release chan bool) {
+	arrived, release = make(chan bool), make(chan bool)
 	h.upstream.answers(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			arrived <- true
 			<-release
 		}
 	})
+	return arrived, release
+}
+
+func TestCountsAreExactAfterAGracefulStop(t *testing.T) {
+	b := blueprint{globals: openPlan}
+	h := open(t, b)
+	secret, key := h.mint()
+	arrived, release := h.holdsSlow()
 	for range 7 {
 		h.call("GET", "/", bearerOf(secret)...)
 	}
@@ -142,13 +149,7 @@ func TestARequestOutlivesItsConfigurationAndTheEngineIsAdopted(t *testing.T) {
 	b := blueprint{globals: openPlan}
 	h := open(t, b)
 	secret, key := h.mint()
-	arrived, release := make(chan bool), make(chan bool)
-	h.upstream.answers(func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
-			arrived <- true
-			<-release
-		}
-	})
+	arrived, release := h.holdsSlow()
 	done := make(chan answer)
 	go func() { done <- h.call("GET", "/slow", bearerOf(secret)...) }()
 	<-arrived
